@@ -1,0 +1,1 @@
+"""Secrets, their rotation, and passwordless PostgreSQL. Empty until its first feature lands."""

@@ -1,0 +1,1 @@
+"""Verification of access tokens for resource servers."""
