@@ -1,0 +1,1 @@
+"""The rules about people: accounts, sessions, consent, throttling. Pure, like `tegata.protocol`."""
