@@ -82,3 +82,4 @@ class Tenant:
     name: str
     issuer: str
     policy: TenantPolicy
+    pairwise_salt: bytes = field(repr=False)

@@ -25,6 +25,8 @@ class TenantRecord:
     tenant_id: TenantId
     name: str
     policy: TenantPolicy
+    # Random and never changed: pairwise subjects are made with it (OIDC Core §8.1).
+    pairwise_salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

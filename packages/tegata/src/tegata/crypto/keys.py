@@ -1,0 +1,62 @@
+"""Signing keys: made, named by their thumbprint (RFC 7638), written and read as JWK (RFC 7517)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from joserfc.jwk import ECKey, JWKRegistry, RSAKey
+
+Algorithm = Literal["ES256", "RS256"]
+SigningKey = ECKey | RSAKey
+
+RSA_BITS = 2048
+
+
+def generate_key(algorithm: Algorithm) -> SigningKey:
+    """Make a key pair whose `kid` is its thumbprint and whose `alg` is fixed."""
+    key: SigningKey = ECKey.generate_key("P-256") if algorithm == "ES256" else RSAKey.generate_key(RSA_BITS)
+    return _named(key, algorithm)
+
+
+def public_jwk(key: SigningKey) -> dict[str, Any]:
+    """Return the public JWK with `kid`, `alg` and `use`."""
+    return dict(key.as_dict(private=False))
+
+
+def private_bytes(key: SigningKey) -> bytes:
+    """Return the private JWK as JSON, to be sealed at once."""
+    return json.dumps(key.as_dict(private=True)).encode()
+
+
+def parse_private(raw: bytes) -> SigningKey:
+    """Read what `private_bytes` wrote. Raises `ValueError`."""
+    return _signing_key(json.loads(raw))
+
+
+def parse_public(jwk: Mapping[str, Any]) -> SigningKey:
+    """Read a public EC P-256 or RSA JWK of at least 2048 bits. Raises `ValueError`; private members are dropped."""
+    if jwk.get("kty") not in {"EC", "RSA"}:
+        raise ValueError("not an EC or RSA key")
+    key = _signing_key({name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS})
+    if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS:
+        raise ValueError("RSA keys below 2048 bits are refused")
+    if isinstance(key, ECKey) and key.curve_name != "P-256":
+        raise ValueError("only the P-256 curve is accepted")
+    return key
+
+
+_PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
+
+def _signing_key(jwk: dict[str, Any]) -> SigningKey:
+    key = JWKRegistry.import_key(jwk)
+    if not isinstance(key, ECKey | RSAKey):
+        raise ValueError("not a signing key")
+    return key
+
+
+def _named(key: SigningKey, algorithm: Algorithm) -> SigningKey:
+    members = key.as_dict(private=True)
+    return _signing_key({**members, "kid": key.thumbprint(), "alg": algorithm, "use": "sig"})

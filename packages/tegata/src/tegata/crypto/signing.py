@@ -1,0 +1,131 @@
+"""The one seam to JOSE: JWTs are signed and verified here and nowhere else, algorithms always explicit.
+
+RFC 7515, RFC 7519, RFC 8725. Keys are parsed once and kept as objects (pitfalls P122).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from tegata.crypto.keys import Algorithm, SigningKey, parse_private, parse_public, public_jwk
+
+VerifiedClaims = NewType("VerifiedClaims", dict[str, Any])
+
+MAX_TOKEN_CHARACTERS = 16_384
+# One registry for each algorithm: a registry knows that algorithm only, whatever the token's header says.
+_REGISTRIES = {name: jws.JWSRegistry(algorithms=[name]) for name in ("ES256", "RS256", "PS256")}
+
+
+class BadSignature(Exception):
+    """The token is malformed, too long, of an algorithm that is not accepted, or not signed by any given key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An active private key, parsed once."""
+
+    algorithm: Algorithm
+    kid: str
+    key: SigningKey = field(repr=False)
+
+    def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
+        """Return a compact JWS over `claims`."""
+        header = {"alg": self.algorithm, "kid": self.kid, "typ": typ}
+        payload = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
+        return jws.serialize_compact(header, payload, self.key, registry=_REGISTRIES[self.algorithm])
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedKey:
+    """A public key of the JWKS, parsed once, with the one algorithm it may be used for."""
+
+    algorithm: Algorithm
+    kid: str
+    jwk: Mapping[str, Any]
+    key: SigningKey = field(repr=False)
+
+
+def load_signer(algorithm: Algorithm, kid: str, private: bytes) -> Signer:
+    """Parse an opened private key."""
+    return Signer(algorithm, kid, parse_private(private))
+
+
+def load_published(algorithm: Algorithm, kid: str, jwk: Mapping[str, Any]) -> PublishedKey:
+    """Parse a public key of our own JWKS."""
+    key = parse_public(jwk)
+    return PublishedKey(algorithm, kid, public_jwk(key), key)
+
+
+def verify_own(token: str, keys: Sequence[PublishedKey], *, typ: str) -> VerifiedClaims:
+    """Return the claims of a JWT that one of our own keys signed. Times are left to the caller.
+
+    `typ` keeps an ID token from passing as an access token (RFC 8725 §3.11). Raises `BadSignature`.
+    """
+    header = _header(token)
+    if _media_type(header.get("typ")) != _media_type(typ):
+        raise BadSignature("wrong typ")
+    for key in keys:
+        if key.kid == header.get("kid") and key.algorithm == header.get("alg"):
+            return _verify(token, key.key, key.algorithm)
+    raise BadSignature("unknown key")
+
+
+def verify_with_jwks(token: str, jwks: Mapping[str, Any], algorithms: Sequence[str]) -> VerifiedClaims:
+    """Return the claims of a JWT that one key of a client's JWK set signed (client assertions, RFC 7523 §3).
+
+    Raises `BadSignature`.
+    """
+    header = _header(token)
+    algorithm = header.get("alg")
+    if algorithm not in algorithms or algorithm not in _REGISTRIES:
+        raise BadSignature("algorithm not accepted")
+    kid = header.get("kid")
+    candidates = [
+        jwk
+        for jwk in jwks.get("keys", ())
+        if isinstance(jwk, Mapping)
+        and (kid is None or jwk.get("kid") == kid)
+        and jwk.get("use", "sig") == "sig"
+        and jwk.get("alg", algorithm) == algorithm
+        and jwk.get("kty") == ("EC" if algorithm.startswith("ES") else "RSA")
+    ]
+    for jwk in candidates[:10]:
+        try:
+            return _verify(token, parse_public(jwk), algorithm)
+        except (BadSignature, ValueError, JoseError):
+            continue
+    raise BadSignature("no registered key verifies the token")
+
+
+def _verify(token: str, key: SigningKey, algorithm: str) -> VerifiedClaims:
+    try:
+        verified = jws.deserialize_compact(token, key, registry=_REGISTRIES[algorithm])
+        claims = json.loads(verified.payload)
+    except (JoseError, ValueError, RecursionError) as error:
+        raise BadSignature(type(error).__name__) from None
+    if not isinstance(claims, dict):
+        raise BadSignature("claims are not an object")
+    return VerifiedClaims(claims)
+
+
+def _header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN_CHARACTERS or token.count(".") != 2:
+        raise BadSignature("not a compact JWS")
+    try:
+        header = jws.extract_compact(token.encode("ascii")).headers()
+    except (JoseError, ValueError, RecursionError) as error:
+        raise BadSignature(type(error).__name__) from None
+    if "crit" in header:
+        raise BadSignature("critical header members are not supported")  # RFC 7515 §4.1.11
+    return dict(header)
+
+
+def _media_type(value: object) -> str:
+    text = str(value).lower()
+    return text.removeprefix("application/")
