@@ -1,0 +1,122 @@
+"""Where a PostgreSQL database is and as whom to enter it, in one value both drivers understand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlencode
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+# What asyncpg reads from the query part of a DSN under libpq's own names. Everything else it would send to the
+# server as a setting, so libpq's client-side options (keepalives, gssencmode, ...) are left out for it.
+_ASYNCPG_OPTIONS = frozenset(
+    {
+        "application_name",
+        "krbsrvname",
+        "passfile",
+        "service",
+        "servicefile",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "target_session_attrs",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTarget:
+    """One way into one database.
+
+    `host` is a name, an address, or the directory of a Unix socket. `role` is set right after login, in the
+    start-up packet, so that every statement of the session runs as that role.
+    """
+
+    host: str
+    user: str
+    database: str
+    port: int = 5432
+    password: str | None = field(default=None, repr=False)
+    role: str | None = None
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_url(cls, url: str, *, role: str | None = None) -> ConnectionTarget:
+        """Read a libpq URI or key=value string; `postgresql+driver://` of SQLAlchemy is understood too.
+
+        Raises `ValueError` without repeating the text, because it may hold a password.
+        """
+        scheme, separator, rest = url.partition("://")
+        plain = f"{scheme.partition('+')[0]}://{rest}" if separator else url
+        try:
+            found = {name: str(value) for name, value in conninfo_to_dict(plain).items() if value is not None}
+        except ProgrammingError:
+            raise ValueError("the database URL is not a PostgreSQL connection string") from None
+        user = found.pop("user", "postgres")
+        ports = found.pop("port", "") or "5432"
+        try:
+            port = int(ports)
+        except ValueError:
+            raise ValueError("the database URL needs exactly one numeric port") from None
+        return cls(
+            host=found.pop("host", "") or found.get("hostaddr", "localhost"),
+            port=port,
+            user=user,
+            database=found.pop("dbname", user),
+            password=found.pop("password", None),
+            role=role,
+            options=tuple(sorted(found.items())),
+        )
+
+    def entering_as(self, user: str) -> ConnectionTarget:
+        """The same database, logged in as another user without a password (a trusted socket)."""
+        return replace(self, user=user, password=None, role=None)
+
+    def taking_role(self, role: str | None) -> ConnectionTarget:
+        """The same login, with every statement run as `role`."""
+        return replace(self, role=role)
+
+    def in_database(self, database: str) -> ConnectionTarget:
+        """The same server and login, another database."""
+        return replace(self, database=database)
+
+    @property
+    def acts_as(self) -> str:
+        """The role whose rights apply once the connection stands."""
+        return self.role or self.user
+
+    def asyncpg_arguments(self) -> dict[str, object]:
+        """Keyword arguments of `asyncpg.connect`; further `server_settings` may be added by the caller."""
+        options = {name: value for name, value in self.options if name in _ASYNCPG_OPTIONS}
+        settings = {"application_name": options.pop("application_name", "tegata")}
+        if self.role is not None:
+            settings["role"] = self.role
+        arguments: dict[str, object] = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "database": self.database,
+            "server_settings": settings,
+        }
+        if options:
+            # The certificate options exist only in asyncpg's DSN; explicit arguments beside it win.
+            arguments["dsn"] = "postgresql://?" + urlencode(options)
+        if self.password is not None:
+            arguments["password"] = self.password
+        return arguments
+
+    def psycopg_conninfo(self) -> str:
+        """A libpq connection string. It holds the password: never log it."""
+        parts = dict(self.options)
+        if self.role is not None:
+            parts["options"] = f"{parts.get('options', '')} -c role={self.role}".strip()
+        if self.password is not None:
+            parts["password"] = self.password
+        return make_conninfo("", host=self.host, port=self.port, user=self.user, dbname=self.database, **parts)
