@@ -21,6 +21,14 @@ class ThrottleLimits:
     window_seconds: int = 900  # failures are forgotten after so long without a new one
 
 
+@dataclass(frozen=True, slots=True)
+class ThrottleBucket:
+    """One counter: SHA-256 of what is counted (an account, an address prefix, a known device), and its free failures."""
+
+    key: bytes
+    free: int
+
+
 def pause_seconds(failures: int, free: int, limits: ThrottleLimits) -> float:
     """Return how long to wait after the last failure: nothing, then 2, 4, 8 … seconds up to the longest."""
     if failures < free:

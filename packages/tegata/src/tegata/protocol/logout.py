@@ -59,7 +59,7 @@ def decide(
     signed_in: bool,
     same_person: bool,
 ) -> LogoutDecision:
-    """Decide. Without a hint for the person signed in, anybody could have sent the browser here: the user is asked (§6).
+    """Decide. Without a hint for the person signed in, anybody could have sent the browser here: ask (§6).
 
     `signed_in`: the browser has a session; `same_person`: the hint is about its session or its user.
     Raises `Refused` if a post_logout_redirect_uri is sent that is not registered for the client (§3): an error page,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tegata.identity.account import Role, User
 from tegata.identity.session import Session
+from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
 from tegata.protocol.client import Client
 from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
@@ -33,7 +34,6 @@ from tegata.storage.records import (
     SigningKeyRecord,
     TakenCode,
     TenantRecord,
-    ThrottleState,
 )
 
 
@@ -221,11 +221,14 @@ class Throttles(Protocol):
     """Failure counters. An attempt is counted before the check (pitfalls P71)."""
 
     async def count_attempt(
-        self, tenant_id: TenantId, keys: Sequence[bytes], *, window_seconds: int, now: float
-    ) -> Sequence[ThrottleState]:
-        """Count one attempt for each key, atomically, and return the states *before* it, in order of `keys`.
+        self, tenant_id: TenantId, buckets: Sequence[ThrottleBucket], limits: ThrottleLimits, *, now: float
+    ) -> float:
+        """Return 0.0 after counting one attempt in every bucket, or the seconds to wait, counting nothing.
 
-        A key whose last failure is older than the window starts again at zero.
+        Atomic under one lock for each bucket, taken in the order of their keys: of 1,000 parallel guesses exactly
+        the free ones are let through. The rule is `identity.throttle.wait_seconds`; a bucket whose last attempt is
+        older than `limits.window_seconds` starts again at zero. An attempt that has to wait is not counted, so
+        that somebody who keeps guessing cannot keep the pause from ending.
         """
         ...
 

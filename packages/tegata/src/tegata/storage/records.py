@@ -223,14 +223,6 @@ class PasswordRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ThrottleState:
-    """Failures counted for one key (an account or an address prefix), see `identity.throttle`."""
-
-    failures: int
-    last_failure_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class DesiredUser:
     """A user as configuration as code states it. `password_hash` None leaves the stored one alone."""
 

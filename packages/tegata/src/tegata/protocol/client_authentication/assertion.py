@@ -1,4 +1,4 @@
-"""Client assertions, for private_key_jwt (RFC 7521 §4.2, RFC 7523 §3, OIDC Core §9). The signature is checked before."""
+"""Client assertions for private_key_jwt (RFC 7521 §4.2, RFC 7523 §3, OIDC Core §9); the signature is checked before."""
 
 from __future__ import annotations
 

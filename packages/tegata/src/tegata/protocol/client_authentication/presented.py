@@ -52,7 +52,7 @@ def read(authorization: str | None, parameters: Parameters) -> PresentedCredenti
 
 
 def check_method(client: Client | None, presented: PresentedCredentials) -> Client:
-    """Return the client if it exists and is registered for this method; the error does not tell which (RFC 6749 §5.2)."""
+    """Return the client if it exists and uses this method; the error does not tell which (RFC 6749 §5.2)."""
     if client is None:
         raise invalid_client("client authentication failed", "client_unknown")
     if client.metadata.disabled:
