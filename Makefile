@@ -1,0 +1,62 @@
+# Every target sets up what it needs by itself, and again only when that has changed.
+# More words for the program behind a target go into ARGS: make run ARGS=--reset, make test ARGS="-k pkce".
+
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done || true)
+ifeq ($(PYTHON),)
+PYTHON := python3
+endif
+PREPARE := $(PYTHON) tools/prepare.py
+BIN := .venv/bin
+WORKERS ?= 2
+ARGS ?=
+
+# Somebody else's virtual environment is none of our business.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format-check lint types contracts house pinned format bench lock clean
+
+help: ## say what the other words do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: ## start Tegata on this machine, with its own PostgreSQL and two tenants to try
+	@exec $(PREPARE) start $(ARGS)
+
+test: ## run every test; as root on Debian, fetch the browser and servers they drive
+	@exec $(PREPARE) test -n $(WORKERS) $(ARGS)
+
+check: format-check lint types contracts house pinned ## look for faults without running anything: format, lint, types, contracts
+
+dev:
+	@$(PREPARE) dev
+
+format-check: dev
+	@$(BIN)/ruff format --check --quiet . || { echo 'make format mends this'; exit 1; }
+
+lint: dev
+	@$(BIN)/ruff check --quiet .
+
+types: dev
+	@$(BIN)/mypy --no-error-summary packages/*/src tools
+
+contracts: dev
+	@$(BIN)/lint-imports
+
+house: dev
+	@PYTHONPATH=tools $(BIN)/python -m house
+
+pinned: dev
+	@$(BIN)/python -m pip check --disable-pip-version-check
+
+format: dev ## rewrite the code in the one format, and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+bench: dev ## measure the cost of the hot endpoints, in operations per second of server CPU
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+lock: dev ## choose the newest allowed versions again and pin them, with hashes and without addresses
+	@$(BIN)/python tools/lock.py $(ARGS)
+
+clean: ## remove what make has made: the environment, caches, the data of `make run`
+	@rm -rf .venv .tegata .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

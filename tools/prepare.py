@@ -1,0 +1,81 @@
+"""What the Makefile calls: `prepare.py run|dev|start|test [arguments]`. Sets up what the word needs, then starts it.
+
+Kept to the syntax of old Pythons, so that one that is too old can say so.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main():  # type: () -> int
+    """Do what the first argument says; the rest belongs to the program that is started."""
+    if sys.version_info < (3, 11):
+        return complain("Tegata needs Python 3.11 or newer; say which with: make %s PYTHON=..." % sys.argv[1])
+    from workspace.environment import Environment, SetupError
+
+    environment = Environment(ROOT)
+    try:
+        if sys.argv[1] == "start":
+            environment.prepare("run")
+            start(environment.python, "tegata", ["dev", *sys.argv[2:]], [])
+        elif sys.argv[1] == "test":
+            test(environment)
+        else:
+            environment.prepare(sys.argv[1])
+    except SetupError as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        return complain("interrupted; the next make goes on from here")
+    return 0
+
+
+def test(environment):  # type: (Environment) -> None
+    """Set up everything the tests can use, say what cannot be had here, and hand over to pytest."""
+    from workspace import debian, node
+    from workspace.environment import SetupError, announce
+
+    environment.prepare("dev")
+    missing = debian.prepare(ROOT)
+    places = []  # type: list[Path]
+    try:
+        places = node.prepare(environment)
+    except SetupError as error:
+        announce(f"{error}; the tests that drive the server with npm packages will be skipped")
+    for package in missing:
+        announce(f"{package.name} is missing, so these tests will be skipped: {package.tests}")
+    if missing:
+        announce(f"to have them: apt-get install {' '.join(package.name for package in missing)}")
+    start(environment.python, "pytest", sys.argv[2:], places)
+
+
+def start(python, script, arguments, places):  # type: (Path, str, list[str], list[Path]) -> None
+    """Become the program: its signals and its exit status are then those that make sees."""
+    from workspace.environment import own_variables
+
+    variables = own_variables()
+    variables["PATH"] = os.pathsep.join([*map(str, places), str(python.parent), variables.get("PATH", "")])
+    die_with_parent()
+    os.chdir(ROOT)
+    os.execve(python, [str(python), str(python.parent / script), *arguments], variables)
+
+
+def die_with_parent():  # type: () -> None
+    """Be told to stop when make is killed outright: it could not pass the signal on itself. Linux alone knows how."""
+    if sys.platform.startswith("linux"):
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)
+
+
+def complain(text):  # type: (str) -> int
+    """Say what is wrong, where errors are read."""
+    print("tegata: %s" % text, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
