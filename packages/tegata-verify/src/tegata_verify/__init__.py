@@ -1,1 +1,45 @@
-"""Verification of access tokens for resource servers."""
+"""Verification of access tokens for resource servers.
+
+Owns: what to trust, the key cache, the token rules, the principal, permissions and challenges. Must not import
+`tegata`, `tegata_credentials`, nor, outside `tegata_verify.fastapi`, any web framework.
+"""
+
+from __future__ import annotations
+
+from tegata_verify.bearer import parse_bearer
+from tegata_verify.errors import (
+    AccessError,
+    InsufficientScope,
+    InvalidRequest,
+    KeysUnavailable,
+    MissingToken,
+    Reason,
+    TokenError,
+    build_refusal,
+)
+from tegata_verify.issuers import ClaimPaths, Generic, Tegata
+from tegata_verify.keys import CachePolicy
+from tegata_verify.permissions import Requirement, build_requirement, check_permission
+from tegata_verify.principal import Principal
+from tegata_verify.verifier import Verifier
+
+__all__ = [
+    "AccessError",
+    "CachePolicy",
+    "ClaimPaths",
+    "Generic",
+    "InsufficientScope",
+    "InvalidRequest",
+    "KeysUnavailable",
+    "MissingToken",
+    "Principal",
+    "Reason",
+    "Requirement",
+    "Tegata",
+    "TokenError",
+    "Verifier",
+    "build_refusal",
+    "build_requirement",
+    "check_permission",
+    "parse_bearer",
+]

@@ -1,0 +1,122 @@
+"""Fetches an issuer's small JSON documents: bounded in size and time, never redirected, never from plain http."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tegata_verify.issuers import check_url, is_loopback
+from tegata_verify.strict_json import MalformedJson, parse_json_object
+
+TransportFactory = Callable[[], httpx2.AsyncBaseTransport]
+
+_MAX_AGE = re.compile(r"max-age=\"?(\d{1,10})", re.IGNORECASE)
+_NOT_KEPT = re.compile(r"\b(?:no-store|no-cache)\b", re.IGNORECASE)
+
+
+class FetchFailed(Exception):
+    """The document could not be had; the text says why, for logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What the issuer answered. `content` is None when our copy is still good (304)."""
+
+    content: Mapping[str, Any] | None
+    etag: str | None
+    max_age_seconds: int | None
+
+
+class DocumentFetcher:
+    """Makes one HTTP request at a time and keeps nothing but the TLS context.
+
+    A client lives for one fetch: fetches are minutes apart, so a kept connection would be closed by then, and nothing
+    has to be shut down nor is bound to an event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: TransportFactory | None = None,
+        timeout_seconds: float = 5,
+        max_bytes: int = 256 * 1024,
+        allow_loopback_http: bool = False,
+    ) -> None:
+        self._transport = transport
+        self._timeout_seconds = timeout_seconds
+        self._max_bytes = max_bytes
+        self._allow_loopback_http = allow_loopback_http
+        self._tls: ssl.SSLContext | None = None
+
+    async def fetch(self, url: str, *, etag: str | None = None) -> Document:
+        """Return the JSON object at `url`. Raises `FetchFailed` for whatever else happens."""
+        try:
+            check_url(url, allow_loopback_http=self._allow_loopback_http, what="document")
+            # httpx's timeouts start again with each byte; this one bounds the whole exchange.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._exchange(url, etag)
+        except TimeoutError as error:
+            raise FetchFailed(f"no answer within {self._timeout_seconds} s") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
+            raise FetchFailed(f"{type(error).__name__}: {error}") from error
+
+    async def _exchange(self, url: str, etag: str | None) -> Document:
+        # Compressed answers could unfold far beyond the size cap, so none is asked for and none accepted.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        async with await self._client(url) as client, client.stream("GET", url, headers=headers) as response:
+            max_age = find_max_age(response.headers)
+            if response.status_code == 304 and etag is not None:
+                return Document(None, etag, max_age)
+            if response.status_code != 200:
+                raise FetchFailed(f"status {response.status_code}")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise FetchFailed("a compressed answer")
+            body = await self._read(response)
+        try:
+            return Document(parse_json_object(body), response.headers.get("etag"), max_age)
+        except MalformedJson as error:
+            raise FetchFailed(str(error)) from error
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise FetchFailed(f"more than {self._max_bytes} bytes")
+        return bytes(body)
+
+    async def _client(self, url: str) -> httpx2.AsyncClient:
+        if self._transport is not None:
+            return httpx2.AsyncClient(transport=self._transport(), follow_redirects=False, trust_env=False)
+        parts = urlsplit(url)
+        if parts.scheme == "https" and self._tls is None:
+            # Reading the certificate store takes tens of milliseconds: not on the event loop.
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
+        return httpx2.AsyncClient(
+            # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
+            verify=self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            follow_redirects=False,
+            timeout=self._timeout_seconds,
+            trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
+        )
+
+
+def find_max_age(headers: httpx2.Headers) -> int | None:
+    """Return for how many seconds an answer may be kept, if it says so. RFC 9111 §4.2.1, §4.2.3."""
+    cache_control = headers.get("cache-control", "")
+    if _NOT_KEPT.search(cache_control):
+        return 0
+    found = _MAX_AGE.search(cache_control)
+    if found is None:
+        return None
+    age = headers.get("age", "0")
+    return max(0, int(found[1]) - (int(age[:10]) if age.isascii() and age.isdigit() else 0))

@@ -1,0 +1,150 @@
+"""Why a request may not proceed, and how that is said to its sender (RFC 6750 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """The exact cause of a refusal: for logs and metric labels, never part of a response."""
+
+    NO_TOKEN = "no_token"
+    MALFORMED_AUTHORIZATION = "malformed_authorization"
+    REPEATED_AUTHORIZATION = "repeated_authorization"
+    TOKEN_IN_QUERY = "token_in_query"
+    TOKEN_TOO_LARGE = "token_too_large"
+    MALFORMED_TOKEN = "malformed_token"
+    DUPLICATE_MEMBER = "duplicate_member"
+    CRITICAL_HEADER = "critical_header"
+    ALGORITHM_NOT_ALLOWED = "algorithm_not_allowed"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_ISSUER = "unknown_issuer"
+    MISSING_KID = "missing_kid"
+    UNKNOWN_KEY = "unknown_key"
+    WRONG_KEY = "wrong_key"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_AUDIENCE = "wrong_audience"
+    MISSING_CLAIM = "missing_claim"
+    MALFORMED_CLAIM = "malformed_claim"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    ISSUED_IN_FUTURE = "issued_in_future"
+    MISSING_SCOPE = "missing_scope"
+    MISSING_ROLE = "missing_role"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+
+
+class AccessError(Exception):
+    """The request may not proceed. `reason` and `detail` are for logs; the sender sees `code` and `description`."""
+
+    status: ClassVar[int]
+    code: ClassVar[str | None] = None
+    description: str
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+        self.detail = detail
+
+
+class MissingToken(AccessError):
+    """No bearer token came with the request: 401 and a challenge without an error code. RFC 6750 §3.1."""
+
+    status = 401
+    description = "An access token is required"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(Reason.NO_TOKEN, detail)
+
+
+class InvalidRequest(AccessError):
+    """The token was sent in a way that is not allowed: 400 `invalid_request`. RFC 6750 §3.1."""
+
+    status = 400
+    code = "invalid_request"
+    description = "Send one access token, in one Authorization header"
+
+
+class TokenError(AccessError):
+    """The token is not good here: 401 `invalid_token`. RFC 6750 §3.1.
+
+    Expiry alone is told to the client, which can act on it; any other difference would only help an attacker.
+    """
+
+    status = 401
+    code = "invalid_token"
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        expired = reason is Reason.EXPIRED
+        self.description = "The access token expired" if expired else "The access token is not valid for this service"
+
+
+class InsufficientScope(AccessError):
+    """The token is good, the act is not covered by it: 403 `insufficient_scope`. RFC 6750 §3.1.
+
+    `scopes` is what the client should ask for; it is empty where more scope would not help (a missing role).
+    """
+
+    status = 403
+    code = "insufficient_scope"
+    description = "The access token does not allow this"
+
+    def __init__(self, reason: Reason, scopes: Iterable[str] = (), detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.scopes = tuple(scopes)
+
+
+class KeysUnavailable(AccessError):
+    """The issuer's keys cannot be had now, so nothing can be said about the token: 503. RFC 9110 §10.2.3."""
+
+    status = 503
+    code = "temporarily_unavailable"
+    description = "Access tokens cannot be checked at the moment"
+
+    def __init__(self, retry_after_seconds: int, detail: str = "") -> None:
+        super().__init__(Reason.KEYS_UNAVAILABLE, detail)
+        self.retry_after_seconds = max(1, retry_after_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP answer in no framework's terms."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: dict[str, str]
+
+
+def build_refusal(error: AccessError, *, realm: str) -> Refusal:
+    """Build the HTTP answer for `error`. RFC 6750 §3, RFC 9110 §11.6.1."""
+    headers = [("Cache-Control", "no-store")]
+    if isinstance(error, KeysUnavailable):
+        headers.append(("Retry-After", str(error.retry_after_seconds)))
+    else:
+        headers.append(("WWW-Authenticate", build_challenge(error, realm=realm)))
+    body = {"error_description": error.description}
+    if error.code is not None:
+        body = {"error": error.code, **body}
+    return Refusal(error.status, tuple(headers), body)
+
+
+def build_challenge(error: AccessError, *, realm: str) -> str:
+    """Build the value of `WWW-Authenticate`. RFC 6750 §3."""
+    attributes = {"realm": realm}
+    if error.code is not None:
+        attributes |= {"error": error.code, "error_description": error.description}
+    if isinstance(error, InsufficientScope) and error.scopes:
+        attributes["scope"] = " ".join(error.scopes)
+    return "Bearer " + ", ".join(f'{name}="{quotable(value)}"' for name, value in attributes.items())
+
+
+def quotable(value: str) -> str:
+    """Keep the characters that RFC 6750 §3 allows inside a quoted attribute.
+
+    Quotes and backslashes are outside that set even escaped; line ends would start another header.
+    """
+    return "".join(c for c in value if " " <= c <= "~" and c not in '"\\')
