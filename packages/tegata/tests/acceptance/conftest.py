@@ -1,0 +1,7 @@
+"""Makes the shared fixtures known to this folder."""
+
+from __future__ import annotations
+
+from .fixtures import browser, demo, dev, home, http, new_browser, other, other_user, party, user, web
+
+__all__ = ["browser", "demo", "dev", "home", "http", "new_browser", "other", "other_user", "party", "user", "web"]

@@ -1,0 +1,100 @@
+"""Fixtures that the acceptance suite and the ledger share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from . import dev_server
+from .contract import Dev, Tenant, User, read_dev
+from .relying_party import Browser, Party, RelyingParty
+
+NewBrowser = Callable[[], Browser]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """State directory of the one `tegata dev` that all tests of the run share."""
+    if given := os.environ.get("TEGATA_ACCEPTANCE_HOME"):
+        yield Path(given)
+        return
+    under_xdist = "PYTEST_XDIST_WORKER" in os.environ
+    place = tmp_path_factory.getbasetemp()
+    run = os.getppid() if under_xdist else os.getpid()
+    with dev_server.shared(place.parent if under_xdist else place, run) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def dev(home: Path) -> Dev:
+    return read_dev(home)
+
+
+@pytest.fixture(scope="session")
+def demo(dev: Dev) -> Tenant:
+    return dev.tenant("demo")
+
+
+@pytest.fixture(scope="session")
+def other(dev: Dev) -> Tenant:
+    return dev.tenant("other")
+
+
+@pytest.fixture(scope="session")
+def user(demo: Tenant) -> User:
+    """Somebody at `demo`."""
+    return demo.users[0]
+
+
+@pytest.fixture(scope="session")
+def other_user(other: Tenant) -> User:
+    return other.users[0]
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx2.Client]:
+    """The back channel: keeps no cookies that matter, follows nothing."""
+    with httpx2.Client(timeout=30, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def new_browser(dev: Dev) -> Iterator[NewBrowser]:
+    """Makes browsers, each with cookies of its own."""
+    made: list[Browser] = []
+
+    def make() -> Browser:
+        made.append(Browser(dev.base_url))
+        return made[-1]
+
+    yield make
+    for browser in made:
+        browser.close()
+
+
+@pytest.fixture
+def browser(new_browser: NewBrowser) -> Browser:
+    return new_browser()
+
+
+@pytest.fixture(scope="session")
+def party(dev: Dev, http: httpx2.Client) -> Party:
+    """`party("demo", "web")`: the relying party `demo-web`, with the metadata it discovered."""
+    known: dict[tuple[str, str], RelyingParty] = {}
+
+    def find(tenant: str, suffix: str) -> RelyingParty:
+        if (tenant, suffix) not in known:
+            known[tenant, suffix] = RelyingParty.discover(dev.tenant(tenant), suffix, http)
+        return known[tenant, suffix]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def web(party: Party) -> RelyingParty:
+    """`demo-web`: client_secret_basic, code and refresh."""
+    return party("demo", "web")

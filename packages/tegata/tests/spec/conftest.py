@@ -1,0 +1,20 @@
+"""Makes the shared fixtures known to this folder."""
+
+from __future__ import annotations
+
+from packages.tegata.tests.acceptance.fixtures import (
+    browser,
+    demo,
+    dev,
+    home,
+    http,
+    new_browser,
+    other,
+    other_user,
+    party,
+    user,
+    web,
+)
+from .conformance import op
+
+__all__ = ["browser", "demo", "dev", "home", "http", "new_browser", "op", "other", "other_user", "party", "user", "web"]
