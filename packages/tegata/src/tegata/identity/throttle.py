@@ -23,7 +23,7 @@ class ThrottleLimits:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleBucket:
-    """One counter: SHA-256 of what is counted (an account, an address prefix, a known device), and its free failures."""
+    """One counter: SHA-256 of what is counted (account, address prefix or known device), and its free failures."""
 
     key: bytes
     free: int

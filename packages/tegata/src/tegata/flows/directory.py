@@ -1,0 +1,168 @@
+"""Tenants, clients and keys as every request needs them: loaded once, kept until a change is announced.
+
+Changes arrive from all processes through the store (LISTEN/NOTIFY); a short life bounds what a lost announcement can
+do. One load is in flight for each tenant or client, however many requests wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from tegata.crypto.envelope import Envelope
+from tegata.crypto.signing import PublishedKey, Signer, load_published, load_signer
+from tegata.protocol import metadata
+from tegata.protocol.client import Client
+from tegata.protocol.names import TenantId
+from tegata.protocol.policy import SigningAlgorithm, Tenant
+from tegata.storage.ports import TenantDirectory
+from tegata.storage.records import SigningKeyRecord
+
+Clock = Callable[[], float]
+SIGNING_KEY_PURPOSE = "signing-key"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTenant:
+    """A tenant with its keys parsed and its documents built."""
+
+    tenant: Tenant
+    signers: dict[SigningAlgorithm, Signer] = field(repr=False)
+    published: tuple[PublishedKey, ...] = field(repr=False)
+    jwks: dict[str, Any] = field(repr=False)
+    metadata: dict[str, Any] = field(repr=False)
+
+    @property
+    def tenant_id(self) -> TenantId:
+        return self.tenant.tenant_id
+
+    @property
+    def issuer(self) -> str:
+        return self.tenant.issuer
+
+    def signer(self, algorithm: SigningAlgorithm) -> Signer:
+        """Return the active signer; a tenant always has one for each algorithm it lists."""
+        return self.signers[algorithm]
+
+
+class Directory:
+    """The process's cache of tenants and clients."""
+
+    def __init__(
+        self,
+        storage: TenantDirectory,
+        envelope: Envelope,
+        clock: Clock,
+        *,
+        base_url: str,
+        lifetime_seconds: float = 30.0,
+        max_tenants: int = 10_000,
+        max_clients: int = 50_000,
+    ) -> None:
+        self._storage = storage
+        self._envelope = envelope
+        self._base_url = base_url
+        self._tenants: Cache[str, LoadedTenant | None] = Cache(clock, lifetime_seconds, max_tenants)
+        self._clients: Cache[tuple[TenantId, str], Client | None] = Cache(clock, lifetime_seconds, max_clients)
+
+    async def find_tenant(self, name: str) -> LoadedTenant | None:
+        """Return the tenant of this name, or None."""
+        return await self._tenants.get(name, self._load_tenant)
+
+    async def find_client(self, tenant_id: TenantId, client_id: str) -> Client | None:
+        """Return the client, or None."""
+        return await self._clients.get((tenant_id, client_id), self._load_client)
+
+    def changed(self, tenant_id: TenantId | None, kind: str, key: str) -> None:
+        """Forget what has changed. The callback of `storage.ports.Changes`."""
+        if kind == "client" and tenant_id is not None:
+            self._clients.forget(lambda cached, _: cached == (tenant_id, key))
+        elif kind in {"tenant", "signing_key"} and tenant_id is not None:
+            # A name that did not exist may exist now, so absent ones are forgotten too.
+            self._tenants.forget(lambda _, value: value is None or value.tenant_id == tenant_id)
+        else:
+            self._tenants.forget(lambda _, __: True)
+            self._clients.forget(lambda _, __: True)
+
+    async def _load_client(self, key: tuple[TenantId, str]) -> Client | None:
+        return await self._storage.find_client(*key)
+
+    async def _load_tenant(self, name: str) -> LoadedTenant | None:
+        record = await self._storage.find_tenant(name)
+        if record is None:
+            return None
+        keys = await self._storage.signing_keys(record.tenant_id)
+        issuer = f"{self._base_url}/{record.name}"
+        tenant = Tenant(record.tenant_id, record.name, issuer, record.policy, record.pairwise_salt)
+        signers = {key.algorithm: self._signer(record.tenant_id, key) for key in keys if key.state == "active"}
+        published = tuple(load_published(key.algorithm, key.kid, key.public_jwk) for key in keys)
+        return LoadedTenant(
+            tenant,
+            signers,
+            published,
+            {"keys": [dict(key.jwk) for key in published]},
+            metadata.build(tenant, _algorithms(keys)),
+        )
+
+    def _signer(self, tenant_id: TenantId, key: SigningKeyRecord) -> Signer:
+        private = self._envelope.open(key.sealed_private_key, tenant=str(tenant_id), purpose=SIGNING_KEY_PURPOSE)
+        return load_signer(key.algorithm, key.kid, private)
+
+
+def _algorithms(keys: Sequence[SigningKeyRecord]) -> list[str]:
+    return [key.algorithm for key in keys if key.state == "active"]
+
+
+_K = TypeVar("_K")
+
+
+class Cache(Generic[_K, _T]):
+    """A bounded cache with single flight. A load that began before `forget` is not kept."""
+
+    def __init__(self, clock: Clock, lifetime_seconds: float, max_entries: int) -> None:
+        self._clock = clock
+        self._lifetime = lifetime_seconds
+        self._max_entries = max_entries
+        self._entries: OrderedDict[_K, tuple[float, _T]] = OrderedDict()
+        self._loading: dict[_K, asyncio.Future[_T]] = {}
+        self._generation = 0
+
+    async def get(self, key: _K, load: Callable[[_K], Awaitable[_T]]) -> _T:
+        """Return the kept value, or load it. A cancelled waiter does not stop the load for the others."""
+        entry = self._entries.get(key)
+        if entry is not None and self._clock() < entry[0]:
+            return entry[1]
+        future = self._loading.get(key)
+        if future is None:
+            future = asyncio.ensure_future(self._load(key, load))
+            self._loading[key] = future
+            future.add_done_callback(lambda done: self._loaded(key, done))
+        return await asyncio.shield(future)
+
+    def forget(self, chosen: Callable[[_K, _T], bool]) -> None:
+        """Drop the chosen entries, and do not keep what is being loaded now."""
+        self._generation += 1
+        self._loading.clear()
+        for key in [key for key, (_, value) in self._entries.items() if chosen(key, value)]:
+            del self._entries[key]
+
+    async def _load(self, key: _K, load: Callable[[_K], Awaitable[_T]]) -> _T:
+        generation = self._generation
+        value = await load(key)
+        if generation == self._generation:
+            self._entries[key] = (self._clock() + self._lifetime, value)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
+        return value
+
+    def _loaded(self, key: _K, future: asyncio.Future[_T]) -> None:
+        if self._loading.get(key) is future:
+            del self._loading[key]
+        if not future.cancelled():
+            future.exception()  # read, so that a failure nobody waited for is not reported as forgotten
