@@ -1,4 +1,4 @@
-"""Pins anew: `requirements/*.in` to `requirements/*.txt`, with hashes, for every Python and platform, without addresses.
+"""Pins `requirements/*.in` in `requirements/*.txt`: with hashes, for every Python and platform, without addresses.
 
 Versions that still fit are kept; `make lock ARGS=--upgrade` lets them rise.
 """
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         command += ["--output-file", f"requirements/{purpose}.txt", *constraints, *arguments]
         command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
         command += ["--no-header", "--no-annotate", *(word for name in OURS for word in ("--no-emit-package", name))]
-        if subprocess.run(command, cwd=ROOT).returncode != 0:
+        if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
             return 1
         check_without_addresses(ROOT / "requirements" / f"{purpose}.txt", os.environ)
     return 0

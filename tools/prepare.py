@@ -1,21 +1,27 @@
 """What the Makefile calls: `prepare.py run|dev|start|test [arguments]`. Sets up what the word needs, then starts it.
 
-Kept to the syntax of old Pythons, so that one that is too old can say so.
+Its syntax is one that older Pythons can read, so that they can say that they are too old.
 """
+
+from __future__ import annotations
 
 import ctypes
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workspace.environment import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main():  # type: () -> int
+def main() -> int:
     """Do what the first argument says; the rest belongs to the program that is started."""
-    if sys.version_info < (3, 11):
-        return complain("Tegata needs Python 3.11 or newer; say which with: make %s PYTHON=..." % sys.argv[1])
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is what this line is for
+        return complain("Tegata needs Python 3.11 or newer; if you have one: make PYTHON=/where/it/is ...")
     from workspace.environment import Environment, SetupError
 
     environment = Environment(ROOT)
@@ -34,14 +40,14 @@ def main():  # type: () -> int
     return 0
 
 
-def test(environment):  # type: (Environment) -> None
+def test(environment: Environment) -> None:
     """Set up everything the tests can use, say what cannot be had here, and hand over to pytest."""
     from workspace import debian, node
     from workspace.environment import SetupError, announce
 
     environment.prepare("dev")
     missing = debian.prepare(ROOT)
-    places = []  # type: list[Path]
+    places: list[Path] = []
     try:
         places = node.prepare(environment)
     except SetupError as error:
@@ -53,7 +59,7 @@ def test(environment):  # type: (Environment) -> None
     start(environment.python, "pytest", sys.argv[2:], places)
 
 
-def start(python, script, arguments, places):  # type: (Path, str, list[str], list[Path]) -> None
+def start(python: Path, script: str, arguments: list[str], places: list[Path]) -> None:
     """Become the program: its signals and its exit status are then those that make sees."""
     from workspace.environment import own_variables
 
@@ -64,16 +70,16 @@ def start(python, script, arguments, places):  # type: (Path, str, list[str], li
     os.execve(python, [str(python), str(python.parent / script), *arguments], variables)
 
 
-def die_with_parent():  # type: () -> None
+def die_with_parent() -> None:
     """Be told to stop when make is killed outright: it could not pass the signal on itself. Linux alone knows how."""
     if sys.platform.startswith("linux"):
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)
 
 
-def complain(text):  # type: (str) -> int
+def complain(text: str) -> int:
     """Say what is wrong, where errors are read."""
-    print("tegata: %s" % text, file=sys.stderr)
+    print(f"tegata: {text}", file=sys.stderr)
     return 1
 
 

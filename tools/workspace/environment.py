@@ -1,4 +1,4 @@
-"""Keeps the virtual environment in step with `requirements/`: pinned, hashed, and renewed only when those files change."""
+"""Keeps the virtual environment in step with `requirements/`: pinned and hashed, renewed when those files change."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ class Environment:
         """The environment's Python as `3.11`, or None if it is missing, broken or too old."""
         program = "import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))"
         try:
-            answer = subprocess.run([self.python, "-c", program], capture_output=True, text=True, env=own_variables())
+            answer = subprocess.run(
+                [self.python, "-c", program], check=False, capture_output=True, text=True, env=own_variables()
+            )
         except OSError:
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None
@@ -149,7 +151,9 @@ def announce(text: str) -> None:
 def succeeds(command: list[str]) -> bool:
     """Whether the command can be started and ends well; what it prints is not shown."""
     try:
-        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=own_variables())
+        answer = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env=own_variables()
+        )
     except OSError:
         return False
     return answer.returncode == 0
@@ -158,5 +162,5 @@ def succeeds(command: list[str]) -> bool:
 def run(command: list[str], *, cwd: Path, variables: Mapping[str, str] | None = None) -> None:
     """Run the command to its end, or raise `SetupError` with its name."""
     variables = own_variables() if variables is None else variables
-    if subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, env=variables).returncode != 0:
+    if subprocess.run(command, check=False, cwd=cwd, stdin=subprocess.DEVNULL, env=variables).returncode != 0:
         raise SetupError(f"this command failed, its own words are above: {' '.join(command)}")
