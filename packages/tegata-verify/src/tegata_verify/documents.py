@@ -88,7 +88,7 @@ class DocumentFetcher:
 
     async def _read(self, response: httpx2.Response) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > self._max_bytes:
                 raise FetchFailed(f"more than {self._max_bytes} bytes")
