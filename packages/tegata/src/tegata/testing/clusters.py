@@ -1,0 +1,103 @@
+"""Real PostgreSQL servers for tests: one cluster for a test run, one migrated database for whoever asks."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, OWNER, bootstrap
+from tegata.postgres.embedded import EmbeddedPostgres
+from tegata.postgres.migrate import migrate
+from tegata.postgres.target import ConnectionTarget
+
+_TEMPLATE = "migrated_template"
+
+
+@dataclass(frozen=True, slots=True)
+class MigratedDatabase:
+    """The ways into one database with the complete schema and no rows."""
+
+    app: ConnectionTarget  # the application role: what the server uses
+    maintenance: ConnectionTarget  # cross-tenant work: what the command line uses
+    owner: ConnectionTarget  # owns the schema: what migrations use
+    admin: ConnectionTarget  # superuser: sees everything, row-level security does not bind it
+
+    @classmethod
+    def of(cls, admin: ConnectionTarget) -> MigratedDatabase:
+        """Derive the other ways in from the superuser's (the socket trusts whoever reaches it)."""
+        return cls(
+            app=admin.entering_as(APPLICATION),
+            maintenance=admin.entering_as(MAINTENANCE),
+            owner=admin.taking_role(OWNER),
+            admin=admin,
+        )
+
+
+class Cluster:
+    """A PostgreSQL server that keeps nothing. Databases are copies of a migrated template and take milliseconds."""
+
+    def __init__(self, bindir: Path | None = None) -> None:
+        # Not pytest's temporary directory: its paths are too long for a socket.
+        self._directory = tempfile.mkdtemp(prefix="tegata-test-")
+        self._server = EmbeddedPostgres(
+            Path(self._directory, "pg"), bindir=bindir, durable=False, settings={"max_connections": "200"}
+        )
+        self._numbers = itertools.count(1)
+        self._template_is_made = False
+        self._admin: ConnectionTarget | None = None
+
+    @property
+    def admin(self) -> ConnectionTarget:
+        """The superuser's way into the database `postgres`. Starts the server when first asked."""
+        if self._admin is None:
+            self._admin = self._server.start()
+        return self._admin
+
+    def restart(self) -> None:
+        """Stop the server and start it again, as a maintenance window would."""
+        self._server.stop()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop the server, if it runs, and remove its files."""
+        self._server.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    @contextmanager
+    def empty_database(self) -> Iterator[ConnectionTarget]:
+        """A database without the schema."""
+        with self._database("template0") as target:
+            yield target
+
+    @contextmanager
+    def migrated_database(self) -> Iterator[MigratedDatabase]:
+        """A database with the schema, dropped at the end."""
+        if not self._template_is_made:
+            self._execute(sql.SQL("create database {}").format(sql.Identifier(_TEMPLATE)))
+            template = self.admin.in_database(_TEMPLATE)
+            bootstrap(template)
+            migrate(template)
+            self._template_is_made = True
+        with self._database(_TEMPLATE) as target:
+            yield MigratedDatabase.of(target)
+
+    @contextmanager
+    def _database(self, template: str) -> Iterator[ConnectionTarget]:
+        name = f"test_{next(self._numbers)}"
+        self._execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        try:
+            yield self.admin.in_database(name)
+        finally:
+            self._execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
+            connection.execute(statement)
