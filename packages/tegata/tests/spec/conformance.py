@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-
 from packages.tegata.tests.acceptance.contract import User
 from packages.tegata.tests.acceptance.pages import Page
 from packages.tegata.tests.acceptance.relying_party import Attempt, Browser, Landing, RelyingParty, success

@@ -15,6 +15,7 @@ from packages.tegata.tests.acceptance.fixtures import (
     user,
     web,
 )
+
 from .conformance import op
 
 __all__ = ["browser", "demo", "dev", "home", "http", "new_browser", "op", "other", "other_user", "party", "user", "web"]

@@ -12,11 +12,11 @@ import time
 from urllib.parse import urlencode
 
 import jwt
-
 from packages.tegata.tests.acceptance.contract import Tenant
 from packages.tegata.tests.acceptance.fixtures import NewBrowser
 from packages.tegata.tests.acceptance.pages import Page
 from packages.tegata.tests.acceptance.relying_party import Browser, Landing, Party, bearer, refusal, success
+
 from .conformance import Op, Signed, error_page
 
 PROFILE = {"name", "family_name", "given_name", "preferred_username", "profile", "picture", "website", "gender"} | {

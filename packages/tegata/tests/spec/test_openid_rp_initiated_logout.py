@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from packages.tegata.tests.acceptance.contract import User
 from packages.tegata.tests.acceptance.pages import Page
 from packages.tegata.tests.acceptance.relying_party import Browser, Landing, RelyingParty
+
 from .conformance import Op, Signed
 
 SignedIn = tuple[Op, Browser, Signed]
