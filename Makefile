@@ -41,7 +41,7 @@ types: dev
 	@$(BIN)/mypy --no-error-summary packages/*/src tools
 
 contracts: dev
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 house: dev
 	@PYTHONPATH=tools $(BIN)/python -m house

@@ -1,0 +1,95 @@
+"""Each import contract is broken on purpose, in a copy of the packages' outline, and must say so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OUTLINE = {
+    "tegata": "",
+    "tegata.cli": "",
+    "tegata.testing": "",
+    "tegata.app": "",
+    "tegata.settings": "",
+    "tegata.web": "",
+    "tegata.api": "",
+    "tegata.postgres": "import alembic, asyncpg, psycopg, sqlalchemy",
+    "tegata.flows": "",
+    "tegata.telemetry": "",
+    "tegata.storage": "",
+    "tegata.protocol": "",
+    "tegata.protocol.grants": "",
+    "tegata.protocol.grants.authorization_code": "",
+    "tegata.protocol.grants.refresh_token": "",
+    "tegata.identity": "",
+    "tegata.crypto": "import argon2, cryptography, joserfc, secrets",
+    "tegata_verify": "",
+    "tegata_verify.fastapi": "import fastapi",
+    "tegata_credentials": "",
+}
+"""The packages the contracts speak of, with the imports that are meant to be there."""
+
+BREACHES = [
+    ("layers", "tegata.flows", "import tegata.postgres"),
+    ("layers", "tegata.storage", "import tegata.flows"),
+    ("layers", "tegata.crypto", "import tegata.protocol"),
+    ("layers", "tegata.protocol", "import tegata.identity"),
+    ("layers", "tegata.postgres", "import tegata.api"),
+    ("layers", "tegata.app", "import tegata.cli"),
+    ("layers", "tegata.web", "import tegata.settings"),
+    ("layers", "tegata.drawer", ""),
+    ("packages", "tegata_verify", "import tegata.protocol"),
+    ("packages", "tegata_credentials", "import tegata_verify"),
+    ("packages", "tegata_verify", "import tegata_credentials"),
+    ("pure-rules", "tegata.protocol", "import starlette"),
+    ("pure-rules", "tegata.protocol.grants.refresh_token", "import asyncpg"),
+    ("pure-rules", "tegata.protocol", "import time"),
+    ("pure-rules", "tegata.identity", "import random"),
+    ("pure-rules", "tegata.identity", "import secrets"),
+    ("pure-rules", "tegata.identity", "import logging"),
+    ("records-and-ports", "tegata.storage", "import asyncpg"),
+    ("flows-know-no-http", "tegata.flows", "import starlette"),
+    ("flows-know-no-http", "tegata.flows", "import uvicorn"),
+    ("flows-know-no-http", "tegata.flows", "import tegata.web"),
+    ("web-through-flows", "tegata.web", "import tegata.postgres"),
+    ("web-through-flows", "tegata.api", "import tegata.postgres"),
+    ("grants-apart", "tegata.protocol.grants.refresh_token", "import tegata.protocol.grants.authorization_code"),
+    ("sql-in-one-place", "tegata.api", "import asyncpg"),
+    ("sql-in-one-place", "tegata.cli", "import psycopg"),
+    ("sql-in-one-place", "tegata.app", "import sqlalchemy"),
+    ("fastapi-in-its-place", "tegata.api", "import fastapi"),
+    ("fastapi-in-its-place", "tegata_verify", "import fastapi"),
+    ("jose-behind-crypto", "tegata.flows", "import joserfc"),
+    ("jose-behind-crypto", "tegata.postgres", "import cryptography"),
+]
+
+
+def lint(directory: Path, modules: dict[str, str], contract: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Write the modules below the directory and judge them by the contracts of this project."""
+    for name, text in modules.items():
+        path = directory.joinpath(*name.split("."), "__init__.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
+    command += ["--config", str(ROOT / "pyproject.toml"), *(["--contract", contract] if contract else [])]
+    variables = {**os.environ, "PYTHONPATH": str(directory), "COLUMNS": "200"}
+    return subprocess.run(command, check=False, cwd=directory, env=variables, capture_output=True, text=True)
+
+
+def test_the_outline_itself_keeps_every_contract(tmp_path: Path) -> None:
+    answer = lint(tmp_path, OUTLINE)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "0 broken" in answer.stdout
+
+
+@pytest.mark.parametrize(("contract", "module", "text"), BREACHES, ids=lambda value: value or "unlisted")
+def test_a_breach_is_found(tmp_path: Path, contract: str, module: str, text: str) -> None:
+    answer = lint(tmp_path, {**OUTLINE, module: f"{OUTLINE.get(module, '')}\n{text}"}, contract)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "1 broken" in answer.stdout
