@@ -50,7 +50,7 @@ async def begin(
     try:
         request = authorization_request.parse(parameters, client, loaded.tenant.policy, target)
     except OAuthError as error:
-        return _failure(services, loaded, client, target, error, origin)
+        return _failure(services, loaded, client, target, error, origin=origin)
     pending = _Pending(parameters, client, target, request, services.clock(), None)
     return await _advance(services, loaded, pending, browser, origin)
 
@@ -84,7 +84,7 @@ async def deny(services: Services, loaded: LoadedTenant, handle: str, origin: Or
     """End a stored request because the user said no (RFC 6749 §4.1.2.1, access_denied)."""
     pending = await _load(services, loaded, handle)
     await services.storage.drop_interaction(loaded.tenant_id, Digest(digest_of(handle)))
-    return _failure(services, loaded, pending.client, pending.target, access_denied(), origin)
+    return _failure(services, loaded, pending.client, pending.target, access_denied(), origin=origin)
 
 
 async def _load(services: Services, loaded: LoadedTenant, handle: str) -> _Pending:
@@ -118,7 +118,7 @@ async def _advance(
     except OAuthError as error:
         if pending.handle is not None:
             await services.storage.drop_interaction(loaded.tenant_id, Digest(digest_of(pending.handle)))
-        return _failure(services, loaded, pending.client, pending.target, error, origin)
+        return _failure(services, loaded, pending.client, pending.target, error, origin=origin)
     if step.kind == "done":
         assert found is not None  # next_step asks for a sign-in otherwise
         return await _finish(services, loaded, pending, found, origin)
@@ -256,6 +256,7 @@ def _failure(
     client: Client,
     target: AnswerTo,
     error: OAuthError,
+    *,
     origin: Origin,
 ) -> Answer:
     refused = event(

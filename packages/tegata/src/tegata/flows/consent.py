@@ -11,19 +11,11 @@ from tegata.telemetry.audit import Origin, event
 
 
 async def approve(
-    services: Services, loaded: LoadedTenant, handle: str, browser: Browser, origin: Origin, *, shown_to: str
+    services: Services, loaded: LoadedTenant, page: NeedsPage, browser: Browser, origin: Origin
 ) -> Answer | NeedsPage:
-    """Store the consent and finish the request.
-
-    `shown_to` is the user the page was made for: if the browser's session is another's by now, the page is shown
-    again instead.
-    """
-    page = await authorize.resume(services, loaded, handle, browser, origin)
-    if not isinstance(page, NeedsPage) or page.kind != "consent" or page.found is None:
-        return page
+    """Store the consent that `page` asked its user for, and finish the request."""
+    assert page.found is not None  # a consent page is made for somebody
     user = page.found.user
-    if str(user.user_id) != shown_to:
-        return page
     now = services.clock()
     consent = ConsentRecord(
         user_id=user.user_id,
@@ -41,4 +33,4 @@ async def approve(
         details={"scope": " ".join(page.request.scopes)[:500]},
     )
     await services.storage.store_consent(loaded.tenant_id, consent, events=[granted])
-    return await authorize.resume(services, loaded, handle, browser, origin, account_chosen=True, approved=True)
+    return await authorize.resume(services, loaded, page.handle, browser, origin, account_chosen=True, approved=True)

@@ -7,11 +7,14 @@ do. One load is in flight for each tenant or client, however many requests wait 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from tegata.crypto.digests import base64url
 from tegata.crypto.envelope import Envelope
 from tegata.crypto.signing import PublishedKey, Signer, load_published, load_signer
 from tegata.protocol import metadata
@@ -28,14 +31,28 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A public JSON document, encoded once, with its entity tag."""
+
+    body: bytes
+    etag: str
+
+
+def encode(document: Mapping[str, Any]) -> Document:
+    """Encode a document."""
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return Document(body, f'"{base64url(hashlib.sha256(body).digest()[:12])}"')
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedTenant:
     """A tenant with its keys parsed and its documents built."""
 
     tenant: Tenant
     signers: dict[SigningAlgorithm, Signer] = field(repr=False)
     published: tuple[PublishedKey, ...] = field(repr=False)
-    jwks: dict[str, Any] = field(repr=False)
-    metadata: dict[str, Any] = field(repr=False)
+    jwks: Document = field(repr=False)
+    metadata: Document = field(repr=False)
 
     @property
     def tenant_id(self) -> TenantId:
@@ -105,8 +122,8 @@ class Directory:
             tenant,
             signers,
             published,
-            {"keys": [dict(key.jwk) for key in published]},
-            metadata.build(tenant, _algorithms(keys)),
+            encode({"keys": [dict(key.jwk) for key in published]}),
+            encode(metadata.build(tenant, _algorithms(keys))),
         )
 
     def _signer(self, tenant_id: TenantId, key: SigningKeyRecord) -> Signer:

@@ -45,7 +45,7 @@ class NotSignedIn:
 
 
 async def sign_in(
-    services: Services, loaded: LoadedTenant, username: str, password: str, browser: Browser, origin: Origin
+    services: Services, loaded: LoadedTenant, username: str, password: str, *, browser: Browser, origin: Origin
 ) -> SignedIn | NotSignedIn:
     """Check the password and start a session."""
     login = normalize_username(username[:MAX_USERNAME_CHARACTERS])
@@ -64,11 +64,11 @@ async def sign_in(
     # The address stays counted: one good password must not buy free guesses at other accounts.
     await services.storage.clear_attempts(loaded.tenant_id, [buckets[0].key])
     await _rehash(services, loaded, found, password)
-    return await _start(services, loaded, found.user, login, browser, origin)
+    return await _start(services, loaded, found.user, login=login, browser=browser, origin=origin)
 
 
 async def _start(
-    services: Services, loaded: LoadedTenant, user: User, login: str, browser: Browser, origin: Origin
+    services: Services, loaded: LoadedTenant, user: User, *, login: str, browser: Browser, origin: Origin
 ) -> SignedIn:
     now = services.clock()
     secret = new_secret()

@@ -61,10 +61,14 @@ class ConsentPage:
 
 @dataclass(frozen=True, slots=True)
 class SignedOutPage:
-    """Says that the session has ended; `continue_uri` leads back to the application, if it is a web address."""
+    """Says that the session has ended, or that it goes on because the person said no (`signed_out` False).
+
+    `continue_uri` leads back to the application, if it is a web address.
+    """
 
     tenant_name: str
     continue_uri: str | None = None
+    signed_out: bool = True
 
 
 @dataclass(frozen=True, slots=True)

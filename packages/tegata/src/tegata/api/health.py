@@ -1,0 +1,80 @@
+"""Health: is the process alive, may it get traffic (pitfalls P102). Plain, unauthenticated, cached for a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from tegata.api.http import Request, Response, json_response
+from tegata.api.routes import PlainHandler
+from tegata.flows.directory import Clock
+from tegata.storage.errors import StorageError
+from tegata.storage.ports import Health
+
+_log = structlog.get_logger("tegata.health")
+
+
+class HealthEndpoints:
+    """`/livez`, `/readyz` and the addresses that load balancers and older set-ups ask for."""
+
+    def __init__(self, storage: Health, clock: Clock, *, auth_method: str) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._auth_method = auth_method
+        self._checked_at = float("-inf")
+        self._ready = False
+        self.draining = False  # set on SIGTERM, so that the balancer stops sending before the server stops answering
+
+    def routes(self) -> dict[str, PlainHandler]:
+        """Return the handlers by exact path."""
+        return {
+            "/livez": self.live,
+            "/readyz": self.ready,
+            "/healthz": self.ready,
+            "/health/db": self.database,
+            "/actuator/health": self.actuator,
+        }
+
+    async def live(self, _request: Request) -> Response:
+        """Alive: the event loop answers. Depends on nothing else."""
+        return json_response({"status": "ok"})
+
+    async def ready(self, _request: Request) -> Response:
+        """Ready: the database answers, its schema is this release's, and the server is not draining."""
+        ready = await self._database_ready() and not self.draining
+        return _answer(ready, {"status": "ok" if ready else "unavailable"})
+
+    async def database(self, _request: Request) -> Response:
+        """Seed 000's address, with 503 when unhealthy and without internal text (errata A11)."""
+        ready = await self._database_ready()
+        return _answer(
+            ready,
+            {
+                "status": "healthy" if ready else "unhealthy",
+                "database": "connected" if ready else "disconnected",
+                "auth_method": self._auth_method,
+            },
+        )
+
+    async def actuator(self, _request: Request) -> Response:
+        """Seed 001's address."""
+        ready = await self._database_ready() and not self.draining
+        return _answer(ready, {"status": "UP" if ready else "DOWN"})
+
+    async def _database_ready(self) -> bool:
+        now = self._clock()
+        if now - self._checked_at >= 1.0:
+            self._checked_at = now
+            try:
+                await self._storage.check()
+                self._ready = True
+            except StorageError as error:
+                _log.warning("database_not_ready", reason=str(error))
+                self._ready = False
+        return self._ready
+
+
+def _answer(ready: bool, document: Mapping[str, Any]) -> Response:
+    return json_response(document, 200 if ready else 503)
