@@ -1,0 +1,1 @@
+"""What an operator does to tenants: documents, plans, apply, export, signing keys. Knows no terminal and no HTTP."""

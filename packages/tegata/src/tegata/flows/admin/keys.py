@@ -1,0 +1,133 @@
+"""A tenant's signing keys: made, listed and rotated. next -> active -> previous -> gone.
+
+A key is published before it signs and stays published until nothing it signed is valid any more, so that verifiers
+with a cached JWKS never meet an unknown key (OIDC Core §10.1.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from tegata.crypto.envelope import Envelope
+from tegata.crypto.keys import generate_key, private_bytes, public_jwk
+from tegata.flows.directory import SIGNING_KEY_PURPOSE
+from tegata.protocol.client import Client
+from tegata.protocol.names import TenantId
+from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
+from tegata.storage.ports import OperatorStorage
+from tegata.storage.records import KeyState, SigningKeyRecord, TenantRecord
+from tegata.telemetry import audit
+
+# For clocks that differ and verifiers that keep a JWKS longer than they should.
+MARGIN_SECONDS = 24 * 3600
+ACTOR = "operator"
+
+
+class NoSuchTenant(Exception):
+    """There is no tenant of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of one algorithm. "lost": somebody else rotated at the same moment, and nothing was done twice."""
+
+    algorithm: SigningAlgorithm
+    outcome: Literal["rotated", "lost"]
+    active: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaker:
+    """Makes keys whose private part is sealed before anything else sees it."""
+
+    envelope: Envelope = field(repr=False)
+    now: Callable[[], float]
+
+    async def make(self, tenant_id: TenantId, algorithm: SigningAlgorithm, state: KeyState) -> SigningKeyRecord:
+        """Return a new key; an RSA one takes a good part of a second of one core, so a thread makes it."""
+        return await asyncio.to_thread(self._make, tenant_id, algorithm, state)
+
+    def _make(self, tenant_id: TenantId, algorithm: SigningAlgorithm, state: KeyState) -> SigningKeyRecord:
+        key = generate_key(algorithm)
+        public = public_jwk(key)
+        sealed = self.envelope.seal(private_bytes(key), tenant=str(tenant_id), purpose=SIGNING_KEY_PURPOSE)
+        moment = self.now()
+        return SigningKeyRecord(public["kid"], algorithm, state, public, sealed, moment, moment)
+
+
+async def list_keys(storage: OperatorStorage, tenant: str) -> Sequence[SigningKeyRecord]:
+    """Return a tenant's keys, newest first. Raises `NoSuchTenant`."""
+    record = await _tenant(storage, tenant)
+    return await storage.signing_keys(record.tenant_id)
+
+
+async def rotate(
+    storage: OperatorStorage, maker: KeyMaker, tenant: str, algorithms: Sequence[SigningAlgorithm] | None = None
+) -> Sequence[Rotation]:
+    """Rotate the keys of these algorithms (default: all), then drop previous keys that nothing valid needs.
+
+    Raises `NoSuchTenant`.
+    """
+    record = await _tenant(storage, tenant)
+    done = [await _rotate(storage, maker, record, name) for name in algorithms or get_args(SigningAlgorithm)]
+    clients = await storage.list_clients(record.tenant_id)
+    oldest = maker.now() - longest_lifetime(record.policy, clients) - MARGIN_SECONDS
+    event = audit.event("signing_key.dropped", now=maker.now(), origin=None, actor=ACTOR)
+    await storage.drop_previous_keys(record.tenant_id, older_than=oldest, event=event)
+    return done
+
+
+def longest_lifetime(policy: TenantPolicy, clients: Sequence[Client]) -> int:
+    """Return how many seconds a token signed now can be valid at most."""
+    own = (client.metadata.access_token_lifetime_seconds or 0 for client in clients)
+    return max(policy.access_token_lifetime_seconds, policy.id_token_lifetime_seconds, *own)
+
+
+async def _rotate(
+    storage: OperatorStorage, maker: KeyMaker, record: TenantRecord, algorithm: SigningAlgorithm
+) -> Rotation:
+    await complete(storage, maker, record.tenant_id, algorithm)
+    new_next = await maker.make(record.tenant_id, algorithm, "next")
+    now = maker.now()
+    event = audit.event(
+        "signing_key.rotated",
+        now=now,
+        origin=None,
+        actor=ACTOR,
+        details={"algorithm": algorithm, "next_kid": new_next.kid},
+    )
+    rotated = await storage.rotate_keys(record.tenant_id, algorithm, new_next, now=now, event=event)
+    kids = {key.state: key.kid for key in await storage.signing_keys(record.tenant_id) if key.algorithm == algorithm}
+    return Rotation(algorithm, "rotated" if rotated else "lost", kids.get("active", ""), kids.get("next", ""))
+
+
+async def complete(storage: OperatorStorage, maker: KeyMaker, tenant_id: TenantId, algorithm: SigningAlgorithm) -> None:
+    """Make the active and the next key where one is missing."""
+    present = {key.state for key in await storage.signing_keys(tenant_id) if key.algorithm == algorithm}
+    states: tuple[KeyState, ...] = ("active", "next")
+    for state in states:
+        if state not in present:
+            await add(storage, await maker.make(tenant_id, algorithm, state), tenant_id)
+
+
+async def add(storage: OperatorStorage, key: SigningKeyRecord, tenant_id: TenantId) -> None:
+    """Keep a new key, with its event."""
+    event = audit.event(
+        "signing_key.created",
+        now=key.created_at,
+        origin=None,
+        actor=ACTOR,
+        details={"algorithm": key.algorithm, "kid": key.kid, "state": key.state},
+    )
+    await storage.add_key(tenant_id, key, events=[event])
+
+
+async def _tenant(storage: OperatorStorage, name: str) -> TenantRecord:
+    record = await storage.find_tenant(name)
+    if record is None:
+        raise NoSuchTenant(f"there is no tenant {name}")
+    return record
