@@ -99,7 +99,7 @@ def _stamp(home: Path) -> tuple[int, int] | None:
 def _answering(home: Path) -> Dev | None:
     try:
         dev = read_dev(home)
-        return dev if httpx2.get(dev.base_url + "/livez", timeout=5).status_code == 200 else None
+        return dev if httpx2.get(dev.base_url + "/livez", timeout=5, verify=False).status_code == 200 else None
     except (ValueError, httpx2.TransportError):
         return None
 

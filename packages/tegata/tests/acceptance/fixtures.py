@@ -11,7 +11,7 @@ import pytest
 
 from . import dev_server
 from .contract import Dev, Tenant, User, read_dev
-from .relying_party import Browser, Party, RelyingParty
+from .relying_party import Browser, Party, RelyingParty, plain_client
 
 NewBrowser = Callable[[], Browser]
 
@@ -58,7 +58,7 @@ def other_user(other: Tenant) -> User:
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx2.Client]:
     """The back channel: keeps no cookies that matter, follows nothing."""
-    with httpx2.Client(timeout=30, follow_redirects=False) as client:
+    with plain_client() as client:
         yield client
 
 
