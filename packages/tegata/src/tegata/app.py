@@ -1,0 +1,176 @@
+"""The composition root: settings and storage in, one ASGI application out. The only place that knows all classes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from tegata.api.health import HealthEndpoints
+from tegata.api.http import Receive, Response, Scope, Send, send_response
+from tegata.api.oauth import OAuthEndpoints
+from tegata.api.routes import PlainHandler, Router
+from tegata.crypto.envelope import Envelope
+from tegata.flows.directory import Directory
+from tegata.flows.own_tokens import OwnTokens
+from tegata.flows.passwords import PasswordPool
+from tegata.flows.services import Services
+from tegata.settings import Settings
+from tegata.storage.ports import Changes, Storage
+from tegata.telemetry.audit import AuditQueue
+from tegata.web.assets import Assets
+from tegata.web.authorize import AuthorizeEndpoint
+from tegata.web.consent import ConsentEndpoint
+from tegata.web.cookies import Cookies
+from tegata.web.developer import DeveloperPages
+from tegata.web.front import Front
+from tegata.web.locales import load_catalogues
+from tegata.web.logout import LogoutEndpoint
+from tegata.web.rendering import Renderer
+from tegata.web.sign_in import SignInEndpoint
+from tegata.web.static_files import StaticFiles
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An opened store. `auth_method` is what /health/db says."""
+
+    storage: Storage
+    changes: Changes
+    close: Callable[[], Awaitable[None]]
+    auth_method: str = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What `tegata dev` adds: pages, and applications mounted below a prefix such as `/example-api`."""
+
+    pages: DeveloperPages
+    mounts: Mapping[str, AsgiApp] = field(default_factory=dict)
+
+
+class Tegata:
+    """The ASGI application. Opens its store when the server starts and closes it when the server stops."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_backend: Callable[[], Awaitable[Backend]],
+        *,
+        development: Development | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if settings.base_url is None or settings.master_key is None:
+            raise ValueError("base_url and master_key are needed to serve")
+        if development is not None and settings.environment != "development":
+            raise ValueError("the developer's pages exist in development only")
+        self._settings = settings
+        self._open_backend = open_backend
+        self._development = development
+        self._clock = clock
+        self._router: Router | None = None
+        self._health: HealthEndpoints | None = None
+        self._stack = AsyncExitStack()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served here")
+        elif self._router is None:
+            await send_response(Response(503, b"", ((b"retry-after", b"2"),)), send, head=False)
+        elif (mounted := self._mounted(scope["path"])) is not None:
+            await mounted[1](_below(scope, mounted[0]), receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    async def start(self) -> None:
+        """Open the store and build the routes."""
+        backend = await self._open_backend()
+        self._stack.push_async_callback(backend.close)
+        services = self._services(backend)
+        backend.changes.subscribe(services.directory.changed)
+        self._stack.callback(services.passwords.close)
+        services.audit.start()
+        self._stack.push_async_callback(services.audit.stop)
+        self._health = HealthEndpoints(backend.storage, self._clock, auth_method=backend.auth_method)
+        self._router = self._build_router(services, self._health)
+
+    async def stop(self) -> None:
+        """Write what waits, close the store."""
+        self._router = None
+        await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Tell load balancers to go elsewhere, and give them time to hear it."""
+        if self._health is not None:
+            self._health.draining = True
+        await asyncio.sleep(self._settings.drain_seconds)
+
+    def _services(self, backend: Backend) -> Services:
+        settings = self._settings
+        assert settings.base_url is not None
+        assert settings.master_key is not None
+        envelope = Envelope.from_text(settings.master_key.get_secret_value())
+        return Services(
+            storage=backend.storage,
+            directory=Directory(backend.storage, envelope, self._clock, base_url=settings.base_url),
+            own_tokens=OwnTokens(),
+            passwords=PasswordPool(threads=settings.password_threads, queue=settings.password_queue),
+            audit=AuditQueue(backend.storage),
+            clock=self._clock,
+            throttle=settings.throttle,
+            allow_loopback_http=settings.allow_loopback_http,
+        )
+
+    def _build_router(self, services: Services, health: HealthEndpoints) -> Router:
+        secure = (self._settings.base_url or "").startswith("https:")
+        assets = Assets()
+        front = Front(services, Renderer(assets, load_catalogues()), Cookies(secure=secure))
+        exact: dict[str, PlainHandler] = health.routes()
+        if self._development is not None:
+            exact.update(self._development.pages.routes(front))
+        return Router(
+            services.directory,
+            {
+                **OAuthEndpoints(services).routes(),
+                **AuthorizeEndpoint(front).routes(),
+                **SignInEndpoint(front).routes(),
+                **ConsentEndpoint(front).routes(),
+                **LogoutEndpoint(front).routes(),
+            },
+            exact,
+            StaticFiles(assets).prefixes(),
+            render=front.error,
+            trusted_proxies=self._settings.trusted_proxies,
+            security_headers=(_HSTS,) if secure else (),
+        )
+
+    def _mounted(self, path: str) -> tuple[str, AsgiApp] | None:
+        if self._development is not None:
+            for prefix, mounted in self._development.mounts.items():
+                if path == prefix or path.startswith(prefix + "/"):
+                    return prefix, mounted
+        return None
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _below(scope: Scope, prefix: str) -> dict[str, Any]:
+    """Return the scope as an application mounted at `prefix` expects it (ASGI: path keeps the root path)."""
+    return {**scope, "root_path": str(scope.get("root_path", "")) + prefix}

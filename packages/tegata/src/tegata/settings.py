@@ -1,0 +1,227 @@
+"""Every setting: default, environment name, documentation. One frozen model, read once from an environment given to it.
+
+`TEGATA_NAME`; secrets also as `TEGATA_NAME_FILE`; the names that older set-ups use (`DATABASE_URL`, `DB_POOL_SIZE`)
+are accepted where noted. A secret has no default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from tegata.identity.throttle import ThrottleLimits
+from tegata.protocol.redirect_uris import is_loopback
+
+PREFIX = "TEGATA_"
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; each problem is one sentence that names its setting and the cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(ip_network(part, strict=False) for part in value.replace(",", " ").split())
+
+
+class Settings(BaseModel):
+    """The settings of one process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: Literal["production", "development"] = Field(
+        "production", description="`tegata dev` sets development; nothing else should."
+    )
+    base_url: str | None = Field(
+        None, description="Where clients and browsers reach the server, e.g. https://id.example.com. Issuers begin so."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes.")
+    home: Path = Field(Path(".tegata"), description="State of `tegata dev`.")
+
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL as the application role. Also DATABASE_URL. `tegata dev`: as an administrator."
+    )
+    maintenance_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL as the maintenance role, for `tegata apply`, `export` and `keys`."
+    )
+    migration_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL as a member of the owner role, for `tegata migrate` and `doctor`."
+    )
+    database_pool_size: int = Field(10, ge=1, le=500, description="Connections of each worker. Also DB_POOL_SIZE.")
+    database_pool_wait_seconds: float = Field(
+        5.0, gt=0, le=60, description="How long a request waits for a connection before it is answered 503."
+    )
+    database_statement_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Longest statement.")
+
+    master_key: SecretStr | None = Field(
+        None,
+        description="32 random bytes as base64url, which private keys are sealed under. Several, separated by "
+        "commas: the first seals, all open. `tegata dev` makes its own.",
+    )
+    allow_loopback_http: bool = Field(
+        False,
+        description="Allow http on loopback in redirect and logout URIs and as targets of outgoing calls "
+        "(native apps, tests). On in development.",
+    )
+    allow_insecure_base_url: bool = Field(
+        False, description="Start with an http base URL in production. Tokens and passwords travel in the clear."
+    )
+    allow_unverified_database_tls: bool = Field(
+        False, description="Start with a remote database without sslmode=verify-full. Others can read its traffic."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = Field(
+        (), description="Networks of proxies whose X-Forwarded-For is believed, separated by commas."
+    )
+    password_threads: int = Field(2, ge=1, le=32, description="Concurrent password checks; each takes 19 MiB.")
+    password_queue: int = Field(100, ge=0, le=10_000, description="Password checks that may wait.")
+    throttle_account_failures: int = Field(5, ge=1, description="Failed sign-ins for an account before pauses begin.")
+    throttle_address_failures: int = Field(50, ge=1, description="The same for an address (IPv6: /64).")
+    throttle_first_pause_seconds: float = Field(2.0, gt=0, description="First pause; each further one doubles.")
+    throttle_longest_pause_seconds: float = Field(300.0, gt=0, le=3600, description="Longest pause. Never a lockout.")
+    throttle_window_seconds: int = Field(900, ge=1, description="After so long without a failure all is forgotten.")
+    shutdown_seconds: int = Field(20, ge=0, le=300, description="How long requests may finish after SIGTERM.")
+    drain_seconds: float = Field(
+        0.0, ge=0, le=120, description="How long /readyz says no before the server stops taking connections."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level to log.")
+    log_format: Literal["json", "console"] = Field("json", description="Form of log lines.")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
+        """Read the settings. `overrides` (command line) win. Raises `SettingsError`."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, field in cls.model_fields.items():
+            text = _read(environ, name, secret=field.annotation == (SecretStr | None), problems=problems)
+            if text is not None:
+                values[name] = text
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        if problems:
+            raise SettingsError(problems)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            # The input is left out: it may be a secret.
+            raise SettingsError(
+                [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
+            ) from None
+
+    @property
+    def throttle(self) -> ThrottleLimits:
+        """Return the limits of sign-in throttling."""
+        return ThrottleLimits(
+            account_failures=self.throttle_account_failures,
+            address_failures=self.throttle_address_failures,
+            first_pause_seconds=self.throttle_first_pause_seconds,
+            longest_pause_seconds=self.throttle_longest_pause_seconds,
+            window_seconds=self.throttle_window_seconds,
+        )
+
+
+_ALIASES = {"database_url": "DATABASE_URL", "database_pool_size": "DB_POOL_SIZE"}
+# More free failures than this is no throttling.
+_MOST_FREE_FAILURES = 1000
+
+
+def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list[str]) -> str | None:
+    variable = PREFIX + name.upper()
+    if secret:
+        path = environ.get(f"{variable}_FILE")
+        if path is not None and variable in environ:
+            problems.append(f"{variable} and {variable}_FILE are both set; keep one of them")
+        elif path is not None:
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{variable}_FILE cannot be read: {error.strerror}")
+    found = environ.get(variable) or environ.get(_ALIASES.get(name, ""), None)
+    return found or None
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """Return variables that begin like a setting and are none: probably misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    # References of documents and the tests' own switches are named freely below these.
+    free = ("TEGATA_DEV_", "TEGATA_SECRET_", "TEGATA_TEST_", "TEGATA_ACCEPTANCE_")
+    return sorted(n for n in environ if n.startswith(PREFIX) and n not in known and not n.startswith(free))
+
+
+def check_for_production(settings: Settings) -> None:
+    """Refuse settings that are unsafe in production, all at once. Raises `SettingsError`."""
+    problems = [problem for check in _CHECKS if (problem := check(settings)) is not None]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _base_url(settings: Settings) -> str | None:
+    if settings.base_url is None:
+        return "TEGATA_BASE_URL is not set; set it to the https address clients reach the server at"
+    parts = urlsplit(settings.base_url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        return "TEGATA_BASE_URL is not an address like https://id.example.com"
+    if settings.base_url.endswith("/"):
+        return "TEGATA_BASE_URL must not end with a slash; issuers are compared character by character"
+    if parts.scheme == "http" and not settings.allow_insecure_base_url:
+        return (
+            "TEGATA_BASE_URL is http; use https, or set TEGATA_ALLOW_INSECURE_BASE_URL=true for a closed test network"
+        )
+    return None
+
+
+def _master_key(settings: Settings) -> str | None:
+    if settings.master_key is None:
+        return "TEGATA_MASTER_KEY (or TEGATA_MASTER_KEY_FILE) is not set; `tegata keys new-master-key` makes one"
+    return None
+
+
+def _database(settings: Settings) -> str | None:
+    if settings.database_url is None:
+        return "TEGATA_DATABASE_URL (or TEGATA_DATABASE_URL_FILE) is not set; it names the application role"
+    try:
+        parts = urlsplit(settings.database_url.get_secret_value())
+        host = parts.hostname
+    except ValueError:
+        return "TEGATA_DATABASE_URL is not a URL like postgresql://tegata_app@host/tegata"
+    if host is None or host.startswith("/") or is_loopback(host) or settings.allow_unverified_database_tls:
+        return None
+    if parse_qs(parts.query).get("sslmode") != ["verify-full"]:
+        return (
+            "TEGATA_DATABASE_URL names a remote host without sslmode=verify-full; add it (and sslrootcert), or set "
+            "TEGATA_ALLOW_UNVERIFIED_DATABASE_TLS=true"
+        )
+    return None
+
+
+def _proxies(settings: Settings) -> str | None:
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+        return "TEGATA_TRUSTED_PROXIES trusts everybody; name the networks of your proxies"
+    return None
+
+
+def _throttle(settings: Settings) -> str | None:
+    if settings.throttle_account_failures > _MOST_FREE_FAILURES:
+        return f"TEGATA_THROTTLE_ACCOUNT_FAILURES is above {_MOST_FREE_FAILURES}, which is no throttling"
+    return None
+
+
+def _environment(settings: Settings) -> str | None:
+    if settings.environment != "production":
+        return "TEGATA_ENVIRONMENT is development; `tegata serve` is for production, `tegata dev` for development"
+    return None
+
+
+_CHECKS = (_environment, _base_url, _master_key, _database, _proxies, _throttle)
