@@ -1,0 +1,59 @@
+"""Storage in memory: the ports without a database, for tests of flows. Kept honest by the conformance suite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from tegata.storage.ports import ChangeCallback
+from tegata.testing.memory_operator import MemoryOperator
+from tegata.testing.memory_people import MemoryPeople
+from tegata.testing.memory_tables import State, Tables
+from tegata.testing.memory_tokens import MemoryTokens
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+# As long as PostgreSQL keeps them (`tegata.postgres.purge`).
+_CODES_SECONDS = 24 * 3600
+_GRANTS_SECONDS = 30 * 24 * 3600
+
+
+class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator):
+    """Implements `storage.ports.OperatorStorage` and `Changes`. `clock` stands for the database's own."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._state = State()
+        self._callbacks: list[ChangeCallback] = []
+        self._clock = clock
+
+    async def purge_expired(self, *, now: float, batch: int = 1000) -> Mapping[str, int]:
+        """Delete what PostgreSQL's purge would delete."""
+        removed: dict[str, int] = {}
+        for tables in self._state.tenants.values():
+            for name, count in _purge(tables, now).items():
+                removed[name] = removed.get(name, 0) + count
+        return removed
+
+
+def _purge(tables: Tables, now: float) -> dict[str, int]:
+    counts = {
+        "session": _drop(tables.sessions, lambda s: s.expires_at <= now),
+        "authorization_code": _drop(tables.codes, lambda c: c.record.expires_at <= now - _CODES_SECONDS),
+        "refresh_token": _drop(tables.refresh_tokens, lambda t: t.expires_at <= now),
+        "opaque_token": _drop(tables.opaque_tokens, lambda t: t.expires_at <= now),
+        "revoked_token": _drop(tables.revoked_tokens, lambda end: end <= now),
+        "interaction": _drop(tables.interactions, lambda i: i.expires_at <= now),
+        "assertion": _drop(tables.assertions, lambda end: end <= now),
+        "throttle": _drop(tables.throttles, lambda f: f.last_failure_at <= now - _CODES_SECONDS),
+    }
+    counts["grant_record"] = _drop(tables.families, lambda f: f.expires_at <= now - _GRANTS_SECONDS)
+    return counts
+
+
+def _drop(rows: dict[_K, _V], is_over: Callable[[_V], bool]) -> int:
+    over = [key for key, row in rows.items() if is_over(row)]
+    for key in over:
+        del rows[key]
+    return len(over)
