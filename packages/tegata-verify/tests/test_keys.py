@@ -1,3 +1,5 @@
+"""The key cache against a real server: how often it asks, whom it lets wait, what it survives."""
+
 from __future__ import annotations
 
 import asyncio
@@ -27,9 +29,7 @@ async def test_keys_are_found_through_discovery_and_kept(server):
 async def test_a_fixed_jwks_uri_needs_no_discovery(server):
     rules = server.rules
     verifier = server.verifier(
-        type(rules)(
-            rules.issuer, rules.audiences, jwks_uri=f"{server.base}/demo/jwks", allow_loopback_http=True
-        )
+        type(rules)(rules.issuer, rules.audiences, jwks_uri=f"{server.base}/demo/jwks", allow_loopback_http=True)
     )
     await verifier.verify(server.signer.mint())
     assert server.requests == {"/demo/jwks": 1}

@@ -72,7 +72,8 @@ def requires(
 def build_responses() -> dict[int | str, dict[str, Any]]:
     """Return the refusals for `responses=` of an application or router, so that its OpenAPI document names them."""
     members = {"error": {"type": "string"}, "error_description": {"type": "string"}}
-    schema = {"type": "object", "properties": members, "required": ["error_description"]}
+    # Nothing is required: an application has other reasons to answer 400, in a form of its own.
+    schema = {"type": "object", "properties": members}
     texts = {
         400: "The token was not sent in one Authorization header",
         401: "No access token, or one that is not valid here",

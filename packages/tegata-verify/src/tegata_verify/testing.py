@@ -44,7 +44,7 @@ class TestIssuer:
     @property
     def rules(self) -> Tegata:
         """What a verifier must be told to trust this issuer."""
-        return Tegata(self.issuer, {self.audience})
+        return Tegata(self.issuer, {self.audience}, allow_loopback_http=True)
 
     @property
     def key(self) -> ECKey | RSAKey | OKPKey:

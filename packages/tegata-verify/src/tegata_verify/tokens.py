@@ -59,6 +59,7 @@ def parse_token(token: str | bytes, *, max_bytes: int) -> UnverifiedToken:
         data = token.encode("ascii") if isinstance(token, str) else token
         header, payload, signature = data.split(b".")
         decoded = decode_segment(payload)
+        decode_segment(signature)
         return UnverifiedToken(
             parse_json_object(decode_segment(header)), parse_json_object(decoded), (header, payload, signature), decoded
         )
