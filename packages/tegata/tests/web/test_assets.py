@@ -135,7 +135,7 @@ def test_no_target_or_logo_can_add_a_directive(target: str, logo: str) -> None:
     policy = build_content_security_policy("document", form_targets=[target, f"https:{target}"], logo_uri=logo)
     assert re.fullmatch(
         r"default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'self'; "
-        r"img-src 'self'( https?://[a-z0-9.:-]+)?; form-action 'self'( [a-z0-9+.-]+:)?( https:)?( http://\S+:\*){0,2}",
+        r"img-src 'self'( https?://[a-z0-9.:-]+)?; form-action 'self'( [a-z0-9+.-]+:)?( https:)?( http://\S+:\*){0,3}",
         policy,
     )
 

@@ -422,6 +422,18 @@ def test_an_unsafe_address_of_a_client_is_left_out(field: str) -> None:
             assert uri not in html
 
 
+def test_choosing_to_stay_signed_in_is_confirmed() -> None:
+    document = render(SignedOutPage("Demo", signed_out=False))
+    assert document.by_id("still-signed-in")
+    assert "signed-out" not in {attributes.get("id") for _, attributes in document.elements}
+
+
+def test_form_post_to_a_private_scheme_is_rendered() -> None:
+    page = FormPostPage("com.example.app:/callback", (("code", "abc"),))
+    assert render(page).by_id("form-post")[1]["action"] == "com.example.app:/callback"
+    assert "form-action 'self' com.example.app:" in build_page_headers(page)["content-security-policy"]
+
+
 def test_a_way_back_that_is_not_a_web_address_is_left_out() -> None:
     html = RENDERER.render(SignedOutPage("Demo", "javascript:alert(1)"), "en")
     assert "javascript" not in html

@@ -9,6 +9,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from tegata.protocol.redirect_uris import is_loopback
+
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "css": "text/css; charset=utf-8",
@@ -28,11 +30,10 @@ CONTENT_SECURITY_POLICY: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOPBACK_SOURCES = ("http://127.0.0.1:*", "http://localhost:*")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-_UNSAFE_IN_URI = re.compile(r"[\x00-\x20\x7f-\x9f\\\"'<>`\s]")
+_UNSAFE_IN_URI = re.compile(r"[\x00-\x20\x7f-\x9f\\\"<>`\s]")
 
 
 def is_web_address(uri: str) -> bool:
@@ -46,7 +47,7 @@ def is_web_address(uri: str) -> bool:
         return False
     if parts.username is not None or not parts.hostname:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
 
 
 def is_local_path(path: str) -> bool:
@@ -82,7 +83,7 @@ def _form_sources(uri: str) -> tuple[str, ...]:
     if host is None:
         return ()
     # CSP has no syntax for an IPv6 address (CSP3 §2.3.1), so [::1] needs the scheme.
-    return ("http:",) if host == "::1" else _LOOPBACK_SOURCES
+    return ("http:",) if ":" in host else (*_LOOPBACK_SOURCES, f"http://{host}:*")
 
 
 class Assets:

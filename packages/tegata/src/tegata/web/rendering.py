@@ -8,6 +8,7 @@ from types import MappingProxyType
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tegata.protocol.redirect_uris import problem_with
 from tegata.web.assets import Assets, build_content_security_policy, is_local_path, is_web_address
 from tegata.web.locales import DEFAULT_LOCALE, Catalogue, printable
 from tegata.web.pages import (
@@ -42,19 +43,13 @@ SIGN_IN_ERRORS: Mapping[str | None, str] = MappingProxyType(
         "missing_credentials": "sign_in_error_missing_credentials",
         "throttled": "sign_in_error_throttled",
         "session_expired": "sign_in_error_session_expired",
-        "reauthenticate": "sign_in_error_reauthenticate",
-        "account_disabled": "sign_in_error_account_disabled",
         None: "sign_in_error_other",
     }
 )
 ERROR_TITLES: Mapping[str | None, str] = MappingProxyType(
     {
         "not_found": "error_title_not_found",
-        "session_expired": "error_title_expired",
         "interaction_expired": "error_title_expired",
-        "csrf": "error_title_expired",
-        "throttled": "error_title_throttled",
-        "too_many_requests": "error_title_throttled",
         "server_error": "error_title_server",
         "temporarily_unavailable": "error_title_server",
         None: "error_title_request",
@@ -63,11 +58,7 @@ ERROR_TITLES: Mapping[str | None, str] = MappingProxyType(
 ERROR_ADVICE: Mapping[str | None, str] = MappingProxyType(
     {
         "not_found": "error_advice_not_found",
-        "session_expired": "error_advice_expired",
         "interaction_expired": "error_advice_expired",
-        "csrf": "error_advice_expired",
-        "throttled": "error_advice_throttled",
-        "too_many_requests": "error_advice_throttled",
         "server_error": "error_advice_server",
         "temporarily_unavailable": "error_advice_server",
         None: "error_advice_request",
@@ -130,6 +121,7 @@ class Renderer:
         environment.globals.update(
             asset=assets.url,
             address=_address,
+            redirect_target=_redirect_target,
             link=_link,
             sign_in_errors=SIGN_IN_ERRORS,
             error_titles=ERROR_TITLES,
@@ -143,7 +135,7 @@ class Renderer:
     def render(self, page: Page, locale: str) -> str:
         """Return the page as HTML in the language, or in English if it has no words for it.
 
-        Raises ValueError if a form's address is neither a path of this server nor a web address.
+        Raises ValueError if a form would lead where no form of ours may lead.
         """
         catalogue = self._catalogues.get(locale) or self._catalogues[DEFAULT_LOCALE]
         return self._templates[type(page)].render(page=page, t=catalogue.text, lang=catalogue.locale)
@@ -190,3 +182,10 @@ def _address(target: str) -> str:
     if not is_local_path(target) and not is_web_address(target):
         raise ValueError("neither a local path nor a web address")
     return target
+
+
+def _redirect_target(uri: str) -> str:
+    """Return a client's redirect URI for a form; raises ValueError for what could never have been registered."""
+    if problem_with(uri, allow_loopback_http=True) is not None:
+        raise ValueError("not an address that a client may register")
+    return uri
