@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from .chromium import chromium, new_visitor
 from .fixtures import browser, demo, dev, home, http, new_browser, other, other_user, party, user, web
 
-__all__ = ["browser", "demo", "dev", "home", "http", "new_browser", "other", "other_user", "party", "user", "web"]
+__all__ = [
+    "browser",
+    "chromium",
+    "demo",
+    "dev",
+    "home",
+    "http",
+    "new_browser",
+    "new_visitor",
+    "other",
+    "other_user",
+    "party",
+    "user",
+    "web",
+]
