@@ -9,15 +9,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from tegata_verify.documents import DocumentFetcher
+from tegata_verify.issuers import Generic
+from tegata_verify.keys import JwksCache
+
 from tegata.api.health import HealthEndpoints
 from tegata.api.http import Receive, Response, Scope, Send, send_response
 from tegata.api.oauth import OAuthEndpoints
 from tegata.api.routes import PlainHandler, Router
 from tegata.crypto.envelope import Envelope
+from tegata.flows.client_keys import ClientKeys, RemoteKeys
 from tegata.flows.directory import Directory
 from tegata.flows.own_tokens import OwnTokens
 from tegata.flows.passwords import PasswordPool
 from tegata.flows.services import Services
+from tegata.outbound.safe_transport import SafeTransport
 from tegata.settings import Settings
 from tegata.storage.ports import Changes, Storage
 from tegata.telemetry.audit import AuditQueue
@@ -122,12 +128,23 @@ class Tegata:
             storage=backend.storage,
             directory=Directory(backend.storage, envelope, self._clock, base_url=settings.base_url),
             own_tokens=OwnTokens(),
+            client_keys=ClientKeys(self._remote_keys),
             passwords=PasswordPool(threads=settings.password_threads, queue=settings.password_queue),
             audit=AuditQueue(backend.storage),
             clock=self._clock,
             throttle=settings.throttle,
             allow_loopback_http=settings.allow_loopback_http,
         )
+
+    def _remote_keys(self, jwks_uri: str) -> RemoteKeys:
+        """Return the key cache of one client's jwks_uri, behind the SSRF-safe transport."""
+        allowed = self._settings.allow_loopback_http
+        fetcher = DocumentFetcher(
+            transport=lambda: SafeTransport(allow_loopback=allowed), max_bytes=65_536, allow_loopback_http=allowed
+        )
+        # The cache asks for an issuer's rules; of these only the place and the form of the keys matter here.
+        source = Generic(jwks_uri, ("client",), jwks_uri=jwks_uri, allow_loopback_http=allowed)
+        return JwksCache(source, fetcher, clock=self._clock)
 
     def _build_router(self, services: Services, health: HealthEndpoints) -> Router:
         secure = (self._settings.base_url or "").startswith("https:")

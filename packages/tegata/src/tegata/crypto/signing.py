@@ -6,14 +6,17 @@ RFC 7515, RFC 7519, RFC 8725. Keys are parsed once and kept as objects (pitfalls
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NewType
 
 from joserfc import jws
 from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from tegata.crypto.keys import Algorithm, SigningKey, parse_private, parse_public, public_jwk
+
+AnyKey = ECKey | RSAKey | OKPKey
 
 VerifiedClaims = NewType("VerifiedClaims", dict[str, Any])
 
@@ -76,34 +79,34 @@ def verify_own(token: str, keys: Sequence[PublishedKey], *, typ: str) -> Verifie
     raise BadSignature("unknown key")
 
 
-def verify_with_jwks(token: str, jwks: Mapping[str, Any], algorithms: Sequence[str]) -> VerifiedClaims:
-    """Return the claims of a JWT that one key of a client's JWK set signed (client assertions, RFC 7523 §3).
+def key_id_of(token: str) -> str | None:
+    """Return the `kid` in the header, to find the keys that may verify the token. Raises `BadSignature`."""
+    kid = _header(token).get("kid")
+    if kid is not None and not isinstance(kid, str):
+        raise BadSignature("kid is not text")
+    return kid
 
-    Raises `BadSignature`.
+
+def verify_with_keys(
+    token: str, keys: Sequence[tuple[AnyKey, Collection[str]]], algorithms: Sequence[str]
+) -> VerifiedClaims:
+    """Return the claims of a JWT that one of a client's keys signed (client assertions, RFC 7523 §3).
+
+    `keys`: each with the algorithms it may be used with. Raises `BadSignature`.
     """
-    header = _header(token)
-    algorithm = header.get("alg")
+    algorithm = _header(token).get("alg")
     if algorithm not in algorithms or algorithm not in _REGISTRIES:
         raise BadSignature("algorithm not accepted")
-    kid = header.get("kid")
-    candidates = [
-        jwk
-        for jwk in jwks.get("keys", ())
-        if isinstance(jwk, Mapping)
-        and (kid is None or jwk.get("kid") == kid)
-        and jwk.get("use", "sig") == "sig"
-        and jwk.get("alg", algorithm) == algorithm
-        and jwk.get("kty") == ("EC" if algorithm.startswith("ES") else "RSA")
-    ]
-    for jwk in candidates[:10]:
-        try:
-            return _verify(token, parse_public(jwk), algorithm)
-        except (BadSignature, ValueError, JoseError):
-            continue
+    for key, its_algorithms in keys:
+        if algorithm in its_algorithms:
+            try:
+                return _verify(token, key, algorithm)
+            except BadSignature:
+                continue
     raise BadSignature("no registered key verifies the token")
 
 
-def _verify(token: str, key: SigningKey, algorithm: str) -> VerifiedClaims:
+def _verify(token: str, key: AnyKey, algorithm: str) -> VerifiedClaims:
     try:
         verified = jws.deserialize_compact(token, key, registry=_REGISTRIES[algorithm])
         claims = json.loads(verified.payload)

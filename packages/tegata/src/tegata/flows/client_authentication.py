@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tegata.crypto.signing import BadSignature, verify_with_jwks
+from tegata.crypto.signing import BadSignature, key_id_of, verify_with_keys
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
 from tegata.protocol.client import Client
@@ -45,7 +45,8 @@ async def _check_assertion(
 ) -> None:
     text = credentials.assertion or ""
     try:
-        claims = verify_with_jwks(text, client.metadata.jwks or {}, assertion.ALGORITHMS)
+        found = await services.client_keys.find(client.metadata, key_id_of(text))
+        claims = verify_with_keys(text, [(key.key, key.algorithms) for key in found], assertion.ALGORITHMS)
     except BadSignature:
         raise invalid_client("client authentication failed", "assertion_signature") from None
     audiences = (loaded.issuer, f"{loaded.issuer}/token", f"{loaded.issuer}/{endpoint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tegata.flows.client_keys import ClientKeys
 from tegata.flows.directory import Clock, Directory
 from tegata.flows.own_tokens import OwnTokens
 from tegata.flows.passwords import PasswordPool
@@ -19,6 +20,7 @@ class Services:
     storage: Storage
     directory: Directory
     own_tokens: OwnTokens
+    client_keys: ClientKeys
     passwords: PasswordPool
     audit: AuditQueue
     clock: Clock
