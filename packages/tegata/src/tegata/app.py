@@ -9,10 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from tegata_verify.documents import DocumentFetcher
-from tegata_verify.issuers import Generic
-from tegata_verify.keys import JwksCache
-
 from tegata.api.health import HealthEndpoints
 from tegata.api.http import Receive, Response, Scope, Send, send_response
 from tegata.api.oauth import OAuthEndpoints
@@ -38,6 +34,9 @@ from tegata.web.logout import LogoutEndpoint
 from tegata.web.rendering import Renderer
 from tegata.web.sign_in import SignInEndpoint
 from tegata.web.static_files import StaticFiles
+from tegata_verify.documents import DocumentFetcher
+from tegata_verify.issuers import Generic
+from tegata_verify.keys import JwksCache
 
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")

@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from tegata.protocol.client import ClientMetadata
 from tegata_verify.errors import KeysUnavailable
 from tegata_verify.jwks import KeySet, VerificationKey, parse_key_set
-
-from tegata.protocol.client import ClientMetadata
 
 _MAX_KEYS = 20
 _MAX_KEPT = 10_000
