@@ -1,23 +1,37 @@
--- Count one attempt for each key before it is checked, and return the state before. Keys are taken in sorted order,
--- so that two calls with the same keys cannot wait for each other.
+-- Let an attempt through and count it in every bucket, or return the seconds to wait and count nothing. The rule is
+-- tegata.identity.throttle.wait_seconds. Buckets are locked in the order of their keys, so that two calls with the
+-- same keys cannot wait for each other.
 create or replace function tegata.count_attempt(
-    p_tenant uuid, p_keys bytea[], p_window_seconds integer, p_now double precision)
-  returns table (key bytea, failures integer, last_failure_at double precision)
+    p_tenant uuid, p_keys bytea[], p_free integer[], p_first_pause double precision, p_longest_pause double precision,
+    p_window_seconds integer, p_now double precision)
+  returns double precision
   language plpgsql set search_path = '' as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
   oldest timestamptz := moment - pg_catalog.make_interval(secs => p_window_seconds);
-  one bytea;
+  longest double precision := 0;
+  bucket record;
+  found_row tegata.throttle;
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
-  for one in select distinct k from pg_catalog.unnest(p_keys) k order by k loop
-    return query
-      insert into tegata.throttle as t (tenant_id, key, failures, last_failure_at)
-        values (p_tenant, one, 1, moment)
-        on conflict on constraint throttle_pkey do update
-          set failures = case when t.last_failure_at < oldest then 1 else t.failures + 1 end,
-              previous_failure_at = case when t.last_failure_at < oldest then null else t.last_failure_at end,
-              last_failure_at = greatest(t.last_failure_at, excluded.last_failure_at)
-        returning t.key, t.failures - 1, coalesce(extract(epoch from t.previous_failure_at), 0)::double precision;
+  for bucket in
+    select b.key, pg_catalog.min(b.free) as free from pg_catalog.unnest(p_keys, p_free) b (key, free)
+      group by b.key order by b.key
+  loop
+    insert into tegata.throttle as t (tenant_id, key, failures, last_failure_at)
+      values (p_tenant, bucket.key, 0, moment)
+      on conflict (tenant_id, key) do update
+        set failures = case when t.last_failure_at < oldest then 0 else t.failures end
+      returning * into found_row;
+    if found_row.failures >= bucket.free and found_row.failures > 0 then
+      longest := greatest(longest, extract(epoch from found_row.last_failure_at) - p_now + least(
+        p_longest_pause, p_first_pause * pg_catalog.power(2.0, least(found_row.failures - bucket.free, 20))));
+    end if;
   end loop;
+  if longest > 0 then
+    return longest;
+  end if;
+  update tegata.throttle t set failures = t.failures + 1, last_failure_at = moment
+    where t.tenant_id = p_tenant and t.key = any (p_keys);
+  return 0;
 end $$;

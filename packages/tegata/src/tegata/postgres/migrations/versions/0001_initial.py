@@ -308,8 +308,7 @@ def short_lived() -> None:
         """
         key bytea not null,
         failures integer not null,
-        last_failure_at timestamptz not null,
-        previous_failure_at timestamptz
+        last_failure_at timestamptz not null
         """,
         key=["key"],
         application=READ_WRITE,

@@ -1,0 +1,64 @@
+"""Transactions: of one tenant, or of the maintenance role across tenants.
+
+The tenant is set with `set_config(..., true)`, which ends with the transaction: a setting of the session would be read
+by whoever gets the connection next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+
+from tegata.postgres.engine import Database, as_storage_error
+from tegata.protocol.names import TenantId
+
+
+@asynccontextmanager
+async def tenant(database: Database, tenant_id: TenantId) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction in which row-level security shows the rows of one tenant."""
+    # One message for both. A UUID has no quotes in it; anything else must not get here.
+    if not isinstance(tenant_id, UUID):
+        raise TypeError("a tenant id is a UUID")
+    begin = f"begin; select pg_catalog.set_config('app.tenant_id', '{tenant_id}', true)"
+    async with _transaction(database, begin) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def across_tenants(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction without a tenant. Only the maintenance role sees any row of a tenant in it."""
+    async with _transaction(database, "begin") as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _transaction(database: Database, begin: str) -> AsyncIterator[asyncpg.Connection]:
+    pool = database.pool
+    connection = await pool.take()
+    try:
+        await connection.execute(begin)
+        yield connection
+        await connection.execute("commit")
+    except BaseException as error:
+        # Ending the connection rolls back as well and cannot hang; errors of the database keep the connection.
+        if isinstance(error, Exception) and connection.is_in_transaction():
+            await _roll_back(connection)
+        if connection.is_in_transaction() or not isinstance(error, Exception):
+            pool.throw_away(connection)
+        else:
+            pool.give_back(connection)
+        translated = as_storage_error(error)
+        if translated is None:
+            raise
+        raise translated from error
+    pool.give_back(connection)
+
+
+async def _roll_back(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.execute("rollback")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
