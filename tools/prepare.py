@@ -46,16 +46,18 @@ def test(environment: Environment) -> None:
     from workspace.environment import SetupError, announce
 
     environment.prepare("dev")
-    missing = debian.prepare(ROOT)
+    missing = [(package.name, package.tests, package.may_install) for package in debian.prepare(ROOT)]
     places: list[Path] = []
     try:
         places = node.prepare(environment)
     except SetupError as error:
-        announce(f"{error}; the tests that drive the server with npm packages will be skipped")
-    for package in missing:
-        announce(f"{package.name} is missing, so these tests will be skipped: {package.tests}")
-    if missing:
-        announce(f"to have them: apt-get install {' '.join(package.name for package in missing)}")
+        announce(str(error))
+        missing.append(("npm", "openid-client and jose", True))
+    for name, tests, _ in missing:
+        announce(f"{name} is missing, so these tests will be skipped: {tests}")
+    if not any(needed for _, _, needed in missing):
+        # Then nothing the acceptance tests need is missing: a skip among them would hide a fault, and fails.
+        os.environ["TEGATA_ACCEPTANCE_COMPLETE"] = "1"
     start(environment.python, "pytest", sys.argv[2:], places)
 
 

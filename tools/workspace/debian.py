@@ -17,6 +17,7 @@ class DebianPackage:
     name: str
     programs: tuple[str, ...]
     tests: str
+    may_install: bool = True
 
     def is_present(self) -> bool:
         """Whether one of its programs or files can be found; `sbin` is not on everybody's path."""
@@ -33,15 +34,18 @@ WANTED = (
         ("/usr/lib/apache2/modules/mod_auth_openidc.so",),
         "Apache as a relying party",
     ),
+    DebianPackage("curl", ("curl",), "the lines that `tegata dev` prints"),
+    # Only spoken of: installing it would make and start a database of the machine's own.
+    DebianPackage("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",), "the oldest PostgreSQL", False),
 )
 
 
 def prepare(root: Path) -> list[DebianPackage]:
     """Install what is missing if we may; return what is missing afterwards."""
     missing = [package for package in WANTED if not package.is_present()]
-    if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
+    names = [package.name for package in missing if package.may_install]
+    if not names or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return missing
-    names = [package.name for package in missing]
     announce(f"installing Debian packages: {' '.join(names)}")
     variables = {**own_variables(), "DEBIAN_FRONTEND": "noninteractive"}
     try:

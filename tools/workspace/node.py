@@ -14,7 +14,7 @@ from .environment import Environment, SetupError, announce, own_variables, run
 OLDEST = 20
 """openid-client 6 and jose 6 want WebCrypto as a global; Debian 12's own Node is 18."""
 
-ACCEPTANCE = Path("packages/tegata/tests/acceptance")
+ACCEPTANCE = Path("packages/tegata/tests/acceptance/npm")
 
 
 def prepare(environment: Environment) -> list[Path]:
