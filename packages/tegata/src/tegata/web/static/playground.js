@@ -37,7 +37,8 @@ function show(id, value) {
 }
 
 function showToken(id, token) {
-  show(id, token === undefined ? "–" : decodeToken(token) ?? `opaque\n${token}`);
+  show(id, token === undefined ? "–" : decodeToken(token) ?? "opaque");
+  show(`${id}-raw`, token ?? "–");
 }
 
 function fail(error) {
@@ -142,7 +143,6 @@ async function callApi(method) {
 
 async function showAll(message) {
   const tokens = load(TOKENS);
-  element("start").hidden = true;
   element("results").hidden = false;
   for (const id of ["api-get", "api-post", "sign-out"]) element(id).hidden = false;
   element("refresh").hidden = tokens.refresh_token === undefined;
