@@ -49,8 +49,9 @@ def test_catching_everything_is_found(caught: str) -> None:
     assert not list(broad_except.check(Source("packages/tegata/tests/flows/test_authorize.py", text)))
 
 
-def test_catching_everything_to_tidy_up_and_raise_it_again_is_in_order() -> None:
-    text = "try:\n    pass\nexcept BaseException:\n    tidy()\n    raise"
+@pytest.mark.parametrize("last", ["raise", "raise Unavailable() from error"])
+def test_catching_everything_to_tidy_up_and_raise_is_in_order(last: str) -> None:
+    text = f"try:\n    pass\nexcept BaseException as error:\n    tidy()\n    {last}"
     assert not list(broad_except.check(Source(FLOW, text)))
 
 
