@@ -138,6 +138,8 @@ def check_size(scope: Scope) -> Response | None:
     return None
 
 
+# Made once: json.dumps with other than its default arguments makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
 _PRAGMA = (b"pragma", b"no-cache")
@@ -147,7 +149,7 @@ _JSON_HEADERS = (_JSON, NO_STORE, _PRAGMA, NOSNIFF)
 
 def json_response(document: Mapping[str, Any], status: int = 200) -> Response:
     """Return JSON that no cache may keep (RFC 6749 §5.1)."""
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    body = _encode(document).encode()
     return Response(status, body, _JSON_HEADERS)
 
 

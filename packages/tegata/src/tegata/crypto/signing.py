@@ -20,6 +20,7 @@ AnyKey = ECKey | RSAKey | OKPKey
 
 VerifiedClaims = NewType("VerifiedClaims", dict[str, Any])
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 MAX_TOKEN_CHARACTERS = 16_384
 # One registry for each algorithm: a registry knows that algorithm only, whatever the token's header says.
 _REGISTRIES = {name: jws.JWSRegistry(algorithms=[name]) for name in ("ES256", "RS256", "PS256")}
@@ -40,7 +41,7 @@ class Signer:
     def sign(self, claims: Mapping[str, Any], *, typ: str) -> str:
         """Return a compact JWS over `claims`."""
         header = {"alg": self.algorithm, "kid": self.kid, "typ": typ}
-        payload = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
+        payload = _encode(claims).encode()
         return jws.serialize_compact(header, payload, self.key, registry=_REGISTRIES[self.algorithm])
 
 
