@@ -45,7 +45,9 @@ async def exchange(
     if "refresh_token" in client.metadata.grant_types:
         refresh_text, digest = issue.make_refresh_token()
         refresh = issue.new_refresh(digest, client, loaded, now=now)
-    stored = await services.storage.store_tokens(
+    # Nothing is kept if a replay of this code, or a logout, has revoked the grant a moment ago. The answer is given all
+    # the same: of any number of parallel exchanges one succeeds, and what it was given is dead like the grant.
+    await services.storage.store_tokens(
         loaded.tenant_id,
         grant_id=grant.grant_id,
         refresh=refresh,
@@ -53,8 +55,6 @@ async def exchange(
         now=now,
         events=[_issued(client, grant, access, origin, now=now)],
     )
-    if not stored:  # a replay of the same code, or a logout, came in between and has revoked the grant
-        raise rules.refusal("revoked")
     id_token = None
     if "openid" in grant.scopes:
         id_token = issue.id_token_for(loaded, client, grant, user, access, nonce=grant.nonce, now=now)
