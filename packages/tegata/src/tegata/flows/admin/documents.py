@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -22,7 +22,7 @@ from tegata.flows.admin.yaml_reader import RawDocument, read_documents
 from tegata.protocol.client import ClientMetadata
 from tegata.protocol.policy import TenantPolicy
 
-API_VERSION = "tegata.dev/v1"
+API_VERSION: Final = "tegata.dev/v1"
 MAX_DOCUMENTS = 5_000
 
 _STRICT: dict[str, object] = {"extra": "forbid"}

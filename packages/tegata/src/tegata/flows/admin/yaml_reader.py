@@ -107,7 +107,7 @@ class _Builder:
         self.lines: dict[Path, int] = {}
 
     def take(self, event: yaml.Event) -> None:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
             return

@@ -1,0 +1,59 @@
+"""How a command ends: exit codes, and errors as sentences for the person at the terminal.
+
+0: done, nothing found. 1: there is a finding or a difference. 2: the command, a setting or a document is wrong.
+3: something needed is not available (database, port, file), or changed at the same moment; trying again may help.
+"""
+
+from __future__ import annotations
+
+OK = 0
+FOUND = 1
+USAGE = 2
+UNAVAILABLE = 3
+
+
+class CommandFailure(Exception):
+    """Ends a command with a message on standard error."""
+
+    def __init__(self, message: str, exit_code: int = UNAVAILABLE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def explain(error: BaseException) -> CommandFailure | None:
+    """Return what to tell about an error that a command can meet in ordinary life, or None for a fault of ours."""
+    if isinstance(error, CommandFailure):
+        return error
+    # By name, so that no command has to load the modules of another one to end well.
+    for kind in type(error).__mro__:
+        told = _TOLD.get(f"{kind.__module__}.{kind.__qualname__}")
+        if told is not None:
+            prefix, exit_code = told
+            return CommandFailure(f"{prefix}{_text(error)}", exit_code)
+    return None
+
+
+def _text(error: BaseException) -> str:
+    problems = getattr(error, "problems", None)
+    if isinstance(problems, list) and problems:
+        return "\n".join(str(problem) for problem in problems)
+    return str(error).strip()
+
+
+_DATABASE = "the database cannot be used: "
+_TOLD = {
+    "tegata.settings.SettingsError": ("", USAGE),
+    "tegata.flows.admin.problems.InvalidDocuments": ("", USAGE),
+    "tegata.flows.admin.keys.NoSuchTenant": ("", USAGE),
+    "tegata.postgres.postmaster.EmbeddedPostgresError": ("", UNAVAILABLE),
+    "tegata.postgres.migrate.MigrationError": ("", UNAVAILABLE),
+    "tegata.storage.errors.Unavailable": (_DATABASE, UNAVAILABLE),
+    "tegata.storage.errors.Conflict": ("somebody else changed the same thing just now; run it again: ", UNAVAILABLE),
+    "tegata.crypto.envelope.SealBroken": ("TEGATA_MASTER_KEY does not fit this database: ", USAGE),
+    "psycopg.errors.InsufficientPrivilege": ("this database login may not do that: ", UNAVAILABLE),
+    "psycopg.OperationalError": (_DATABASE, UNAVAILABLE),
+    "psycopg.Error": (_DATABASE, UNAVAILABLE),
+    "asyncpg.exceptions._base.PostgresError": (_DATABASE, UNAVAILABLE),
+    "asyncpg.exceptions._base.InterfaceError": (_DATABASE, UNAVAILABLE),
+    "builtins.OSError": ("", UNAVAILABLE),
+}

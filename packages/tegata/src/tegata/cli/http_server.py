@@ -1,0 +1,101 @@
+"""uvicorn, run by us: our own socket, our own signals, and a word when the server accepts connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+
+from tegata.app import AsgiApp
+from tegata.cli.failures import UNAVAILABLE, CommandFailure
+
+BACKLOG = 2048
+# Longer than the idle time of common load balancers (60 s): the side that reuses a connection must not lose the race.
+_KEEP_ALIVE_SECONDS = 75
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 picks a free one. Raises `CommandFailure` that says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandFailure(
+            f"port {port} of {host} cannot be used ({error.strerror or error}): stop what uses it, or choose another "
+            "one with TEGATA_PORT (0 picks a free one)",
+            UNAVAILABLE,
+        ) from None
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Return host and port of a socket, the host as it stands in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]" if ":" in host else host, port
+
+
+class HttpServer(uvicorn.Server):
+    """Serves one application until SIGINT or SIGTERM. A second SIGINT does not wait for requests."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        shutdown_seconds: int,
+        started: Callable[[], None] = lambda: None,
+        drain: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=shutdown_seconds,
+            )
+        )
+        self._tell_started = started
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on signals. uvicorn would raise them again at the end, before the database has been stopped."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._tell_started()
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self._draining is not None or self.should_exit:
+            self.should_exit = True
+            self.force_exit = number == signal.SIGINT
+        elif self._drain is None:
+            self.should_exit = True
+        else:
+            self._draining = asyncio.get_running_loop().create_task(self._leave(self._drain))
+
+    async def _leave(self, drain: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await drain()
+        finally:
+            self.should_exit = True

@@ -1,0 +1,159 @@
+"""The command `tegata`. What a command needs is imported when it runs, so that `tegata --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tegata.cli.failures import explain
+
+EXIT_CODES = "Exit status: 0 done, 1 something was found or differs, 2 wrong usage, 3 something is not available."
+
+app = typer.Typer(
+    name="tegata",
+    help="Multi-tenant OAuth 2.0 and OpenID Connect identity server on PostgreSQL.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys = typer.Typer(name="keys", help="Signing keys of a tenant, and master keys.", no_args_is_help=True)
+app.add_typer(keys)
+
+Files = Annotated[
+    list[Path],
+    typer.Option("--file", "-f", help="YAML file, or directory of them; - reads standard input. May be repeated."),
+]
+Prune = Annotated[
+    bool,
+    typer.Option(help="Also delete clients, roles and users that are not named, in the tenants and kinds that are."),
+]
+TenantName = Annotated[str, typer.Option("--tenant", "-t", help="Name of the tenant.")]
+
+
+@app.command()
+def dev(
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Start over: delete the data of earlier starts in TEGATA_HOME.")
+    ] = False,
+) -> None:
+    """Start Tegata on this machine, with its own PostgreSQL and two tenants to try."""
+    from tegata.cli.dev.command import run
+
+    raise typer.Exit(run(reset=reset))
+
+
+@app.command()
+def serve() -> None:
+    """Serve in production. Refuses unsafe settings and says which."""
+    from tegata.cli.serve import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit status 1 if something is missing.")
+    ] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL instead.")] = False,
+) -> None:
+    """Bring the schema to what this release needs."""
+    from tegata.cli.migrate import run
+
+    raise typer.Exit(run(check=check, sql=sql))
+
+
+@app.command()
+def doctor() -> None:
+    """Prove on the running database that tenants are walled off; exit status 1 if anything is found."""
+    from tegata.cli.doctor import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def apply(
+    files: Files,
+    prune: Prune = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+) -> None:
+    """Make tenants, clients, roles and users what the documents say."""
+    from tegata.cli.apply import run
+
+    raise typer.Exit(run(files, prune=prune, dry_run=dry_run))
+
+
+@app.command()
+def diff(files: Files, prune: Prune = False) -> None:
+    """Show what apply would change; exit status 1 if it would change anything."""
+    from tegata.cli.apply import run_diff
+
+    raise typer.Exit(run_diff(files, prune=prune))
+
+
+@app.command()
+def export(tenant: TenantName) -> None:
+    """Print a tenant as documents that apply takes, without secrets."""
+    from tegata.cli.export import run
+
+    raise typer.Exit(run(tenant))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the documents."""
+    from tegata.cli.schema import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from tegata.cli.version import run
+
+    raise typer.Exit(run())
+
+
+@keys.command("list")
+def keys_list(tenant: TenantName) -> None:
+    """List a tenant's signing keys."""
+    from tegata.cli.keys import run_list
+
+    raise typer.Exit(run_list(tenant))
+
+
+@keys.command("rotate")
+def keys_rotate(
+    tenant: TenantName,
+    algorithm: Annotated[str | None, typer.Option(help="ES256 or RS256; both if left out.")] = None,
+) -> None:
+    """Sign with the next key from now on, and prepare another one."""
+    from tegata.cli.keys import run_rotate
+
+    raise typer.Exit(run_rotate(tenant, algorithm))
+
+
+@keys.command("new-master-key")
+def keys_new_master_key() -> None:
+    """Print a new value for TEGATA_MASTER_KEY."""
+    from tegata.cli.keys import run_new_master_key
+
+    raise typer.Exit(run_new_master_key())
+
+
+def main() -> None:
+    """Run the command line. Errors of ordinary life are told without a traceback."""
+    try:
+        app()
+    except Exception as error:
+        failure = explain(error)
+        if failure is not None:
+            print(f"tegata: {failure}", file=sys.stderr)
+            sys.exit(failure.exit_code)
+        raise

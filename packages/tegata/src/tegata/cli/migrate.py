@@ -1,0 +1,26 @@
+"""`tegata migrate`."""
+
+from __future__ import annotations
+
+import sys
+
+from tegata.cli.failures import FOUND, OK
+from tegata.cli.surroundings import Surroundings
+from tegata.postgres import migrate as migrations
+
+
+def run(*, check: bool, sql: bool) -> int:
+    """Migrate, say what is missing, or print everything as SQL."""
+    if sql:
+        sys.stdout.write(migrations.migration_script())
+        return OK
+    target = Surroundings.read().migration()
+    found = migrations.pending(target) if check else migrations.migrate(target)
+    word = "missing" if check else "applied"
+    for revision in found.revisions:
+        print(f"{word}: revision {revision}")
+    for function in found.functions:
+        print(f"{word}: function {function}")
+    if not found:
+        print("the schema is up to date")
+    return FOUND if check and found else OK

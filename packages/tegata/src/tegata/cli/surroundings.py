@@ -1,0 +1,121 @@
+"""What operators' commands work with: settings, the ways into the database, the master key.
+
+Without settings for a database, commands use the one of a running `tegata dev` in TEGATA_HOME.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tegata.cli.dev.home import Home
+from tegata.cli.failures import USAGE, CommandFailure
+from tegata.crypto.envelope import Envelope
+from tegata.flows.admin.apply import Operator
+from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
+from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE
+from tegata.postgres.target import ConnectionTarget
+from tegata.settings import Settings
+from tegata.storage.ports import OperatorStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Settings, and the development server's home if that is where the database is."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    home: Home
+    embedded: ConnectionTarget | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Surroundings:
+        """Read settings and, if they name no database, look for a running development server."""
+        settings = Settings.from_environment(environment)
+        home = Home(settings.home)
+        return cls(settings, environment, home, home.running_database())
+
+    @property
+    def is_development(self) -> bool:
+        """Whether the database is the one of `tegata dev`."""
+        named = (self.settings.maintenance_database_url, self.settings.migration_database_url)
+        return self.embedded is not None and named == (None, None)
+
+    @property
+    def allow_loopback_http(self) -> bool:
+        """Whether documents may name http addresses on loopback."""
+        return self.settings.allow_loopback_http or self.is_development
+
+    def maintenance(self) -> ConnectionTarget:
+        """Return the way in for `apply`, `export` and `keys`. Raises `CommandFailure`."""
+        url = self.settings.maintenance_database_url
+        if url is not None:
+            return _target("TEGATA_MAINTENANCE_DATABASE_URL", url.get_secret_value())
+        if self.embedded is not None:
+            return self.embedded.entering_as(MAINTENANCE)
+        raise _no_database("TEGATA_MAINTENANCE_DATABASE_URL", "the maintenance role", self.home)
+
+    def migration(self) -> ConnectionTarget:
+        """Return the way in for `migrate` and `doctor`. Raises `CommandFailure`."""
+        url = self.settings.migration_database_url
+        if url is not None:
+            return _target("TEGATA_MIGRATION_DATABASE_URL", url.get_secret_value())
+        if self.embedded is not None:
+            return self.embedded
+        raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
+
+    def application(self) -> ConnectionTarget | None:
+        """Return the application's way in, if it is known: the doctor looks from there as well."""
+        url = self.settings.database_url
+        if url is not None:
+            return _target("TEGATA_DATABASE_URL", url.get_secret_value())
+        return None if self.embedded is None else self.embedded.entering_as(APPLICATION)
+
+    def envelope(self) -> Envelope:
+        """Return the master key. Raises `CommandFailure`."""
+        key = self.settings.master_key
+        text = key.get_secret_value() if key is not None else self._development_key()
+        if text is None:
+            raise CommandFailure("TEGATA_MASTER_KEY (or TEGATA_MASTER_KEY_FILE) is not set", USAGE)
+        try:
+            return Envelope.from_text(text)
+        except ValueError as error:
+            raise CommandFailure(f"TEGATA_MASTER_KEY cannot be used: {error}", USAGE) from None
+
+    def references(self) -> SchemeReferences:
+        """Return where documents' secrets come from; in development also what `tegata dev` has made."""
+        known = {**self.home.secrets(), **self.environment} if self.is_development else self.environment
+        return SchemeReferences({"env": from_environment(known), "file": from_file})
+
+    def _development_key(self) -> str | None:
+        return self.home.find_master_key() if self.is_development else None
+
+    @asynccontextmanager
+    async def storage(self) -> AsyncIterator[OperatorStorage]:
+        """Open the store as the maintenance role."""
+        from tegata.cli.databases import operator_storage
+
+        async with operator_storage(self.maintenance()) as storage:
+            yield storage
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[Operator]:
+        """Open the store with the master key: what changes need."""
+        envelope = self.envelope()
+        async with self.storage() as storage:
+            yield Operator(storage, envelope)
+
+
+def _target(name: str, url: str) -> ConnectionTarget:
+    try:
+        return ConnectionTarget.from_url(url)
+    except ValueError as error:
+        raise CommandFailure(f"{name}: {error}", USAGE) from None
+
+
+def _no_database(name: str, role: str, home: Home) -> CommandFailure:
+    return CommandFailure(
+        f"{name} is not set (PostgreSQL as {role}), and no `tegata dev` is running in {home.directory}", USAGE
+    )
