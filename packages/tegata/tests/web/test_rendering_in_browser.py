@@ -59,7 +59,8 @@ class Site:
 
     def __init__(self) -> None:
         self.seen: list[Sent] = []
-        self.answers: dict[str, Callable[[Sent], Answer]] = {}
+        # Chromium asks for the icon of a page that names none, whenever it likes.
+        self.answers: dict[str, Callable[[Sent], Answer]] = {"/favicon.ico": lambda _: Answer(204)}
         site = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -98,6 +98,7 @@ class FormPostPage:
 
     action: str
     fields: tuple[tuple[str, str], ...]
+    tenant_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
