@@ -147,8 +147,8 @@ class Tegata:
 
     def _build_router(self, services: Services, health: HealthEndpoints) -> Router:
         secure = (self._settings.base_url or "").startswith("https:")
-        assets = Assets()
-        front = Front(services, Renderer(assets, load_catalogues()), Cookies(secure=secure))
+        assets, renderer = self._pages()
+        front = Front(services, renderer, Cookies(secure=secure))
         exact: dict[str, PlainHandler] = health.routes()
         if self._development is not None:
             exact.update(self._development.pages.routes(front))
@@ -167,6 +167,11 @@ class Tegata:
             trusted_proxies=self._settings.trusted_proxies,
             security_headers=(_HSTS,) if secure else (),
         )
+
+    def _pages(self) -> tuple[Assets, Renderer]:
+        """Read the static files and make the templates ready; both hold no state after that."""
+        assets = Assets()
+        return assets, Renderer(assets, load_catalogues())
 
     def _mounted(self, path: str) -> tuple[str, AsgiApp] | None:
         if self._development is not None:
