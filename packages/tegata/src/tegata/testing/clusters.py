@@ -46,6 +46,7 @@ class Cluster:
 
     def __init__(self, bindir: Path | None = None) -> None:
         # Not pytest's temporary directory: its paths are too long for a socket.
+        self.is_installed = bindir is None or bindir.exists()
         self._directory = tempfile.mkdtemp(prefix="tegata-test-")
         self._server = EmbeddedPostgres(
             Path(self._directory, "pg"), bindir=bindir, durable=False, settings={"max_connections": "200"}

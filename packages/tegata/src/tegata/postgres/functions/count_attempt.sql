@@ -15,7 +15,7 @@ declare
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   for bucket in
-    select b.key, pg_catalog.min(b.free) as free from pg_catalog.unnest(p_keys, p_free) b (key, free)
+    select b.key, pg_catalog.min(b.free) as free from unnest(p_keys, p_free) b (key, free)
       group by b.key order by b.key
   loop
     insert into tegata.throttle as t (tenant_id, key, failures, last_failure_at)
