@@ -6,6 +6,7 @@ ever sees them (pitfalls P31, P41).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +16,10 @@ MAX_FIELDS = 100
 MAX_VALUE_CHARACTERS = 16_384
 # `resource` is the one parameter that may stand several times (RFC 8707 §2).
 REPEATABLE = frozenset({"resource"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# `claims` is JSON and may be laid out over lines (RFC 8259 §2); inside its strings such characters are not allowed.
+_LAID_OUT = frozenset({"claims"})
+_LAYOUT = {ord(character): " " for character in "\t\r\n"}
 
 
 class Parameters(Mapping[str, str]):
@@ -62,13 +67,18 @@ class Parameters(Mapping[str, str]):
     def check_not_repeated(self) -> None:
         """Raise `invalid_request` if any parameter stood more than once (RFC 6749 §3.1, §3.2)."""
         if self.repeated:
-            known = sorted(name for name in self.repeated if name.isidentifier() and len(name) < 40)
+            # RFC 6749 §5.2: a description is ASCII.
+            known = sorted(name for name in self.repeated if name.isascii() and name.isidentifier() and len(name) < 40)
             named = f": {', '.join(known)}" if known else ""
             raise invalid_request(f"a parameter stands more than once{named}", "parameter_repeated")
 
     def document(self) -> dict[str, str | list[str]]:
-        """Return the parameters as a JSON object, to be stored; `from_document` reads it."""
-        return {**self._values, **{name: list(values) for name, values in self._lists.items()}}
+        """Return the parameters as a JSON object, to be stored; `from_document` reads it.
+
+        A repeated parameter stays a repeated one, so that storing a request does not make it acceptable.
+        """
+        lists = {name: list(values) for name, values in self._lists.items()}
+        return {**self._values, **lists, **{name: ["", ""] for name in self.repeated}}
 
     @classmethod
     def from_document(cls, document: Mapping[str, str | list[str]]) -> Parameters:
@@ -91,10 +101,11 @@ def parse_form(raw: bytes) -> Parameters:
 
 def _pair(field: bytes) -> tuple[str, str]:
     name, _, value = field.partition(b"=")
-    return _decode(name), _decode(value)
+    decoded = _decode(name)
+    return decoded, _decode(value, laid_out=decoded in _LAID_OUT)
 
 
-def _decode(raw: bytes) -> str:
+def _decode(raw: bytes, *, laid_out: bool = False) -> str:
     if b"%" in raw or b"+" in raw:
         raw = unquote_to_bytes(raw.replace(b"+", b" "))
     try:
@@ -103,7 +114,11 @@ def _decode(raw: bytes) -> str:
         raise _malformed() from None
     if len(text) > MAX_VALUE_CHARACTERS:
         raise invalid_request("a parameter is too long", "parameter_too_long")
-    if not text.isprintable() and any(character < " " or character == "\x7f" for character in text):
+    if text.isprintable():
+        return text
+    if laid_out:
+        text = text.translate(_LAYOUT)
+    if _CONTROL.search(text):
         raise _malformed()
     return text
 
