@@ -40,6 +40,7 @@ RESERVED_CLAIMS = frozenset(
 )
 _MAX_CLAIMS_CHARACTERS = 8192
 _MAX_NAMES = 100
+_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,12 @@ def parse(text: str | None) -> ClaimsRequest:
 
 
 def _member(document: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str, Any] | None]:
-    member = document.get(name) or {}
+    member = document.get(name)
+    if member is None:
+        return {}
     if not isinstance(member, dict) or len(member) > _MAX_NAMES:
         raise invalid_request(f"claims.{name} is not an object of claims", "claims_malformed")
-    # PostgreSQL's jsonb takes neither NUL nor lone surrogates; no claim has them in its name or wanted value.
+    # PostgreSQL's jsonb takes neither NUL, lone surrogates nor NaN; no claim has them in its name or wanted value.
     if not _is_storable(member):
         raise invalid_request(f"claims.{name} holds characters that are not text", "claims_malformed")
     for wanted in member.values():
@@ -108,12 +111,20 @@ def _member(document: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str,
 
 
 def _is_storable(value: object) -> bool:
+    if not _is_shallow(value, _MAX_DEPTH):
+        return False
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
-    except (UnicodeEncodeError, RecursionError):
+    except ValueError:
         return False
     return "\\u0000" not in text
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    """Whether no deeper stack than this one is needed to write `value` again, wherever that will happen."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(_is_shallow(item, depth - 1) for item in inner)
 
 
 def for_userinfo(user: User, scopes: Iterable[str], request: ClaimsRequest, policy: TenantPolicy) -> dict[str, Any]:
