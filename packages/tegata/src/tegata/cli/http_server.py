@@ -85,6 +85,10 @@ class HttpServer(uvicorn.Server):
         if self.started:
             self._tell_started()
 
+    def stop(self) -> None:
+        """Stop as SIGTERM does."""
+        self._asked_to_stop(signal.SIGTERM)
+
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self._draining is not None or self.should_exit:
             self.should_exit = True

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tegata.cli.dev.home import Home
+from tegata.cli.dev.made_secrets import as_references
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
@@ -86,7 +87,8 @@ class Surroundings:
 
     def references(self) -> SchemeReferences:
         """Return where documents' secrets come from; in development also what `tegata dev` has made."""
-        known = {**self.home.secrets(), **self.environment} if self.is_development else self.environment
+        made = as_references(self.home.secrets()) if self.is_development else {}
+        known = {**made, **self.environment}
         return SchemeReferences({"env": from_environment(known), "file": from_file})
 
     def _development_key(self) -> str | None:

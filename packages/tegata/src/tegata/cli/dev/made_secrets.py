@@ -30,14 +30,9 @@ def complete(documents: Sequence[Document], known: Mapping[str, str]) -> dict[st
     return values
 
 
-def as_references(documents: Sequence[Document], values: Mapping[str, str]) -> dict[str, str]:
+def as_references(values: Mapping[str, str]) -> dict[str, str]:
     """Return what the references of documents lead to: the values, but of key sets only the public part."""
-    keys = {
-        _name(document.content.spec.jwks_ref)
-        for document in documents
-        if isinstance(document.content, ClientDocument) and document.content.spec.jwks_ref is not None
-    }
-    return {name: _public(value) if name in keys else value for name, value in values.items()}
+    return {name: _public(value) if value.startswith("{") else value for name, value in values.items()}
 
 
 def value_of(reference: str, values: Mapping[str, str]) -> str:

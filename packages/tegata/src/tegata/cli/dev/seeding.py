@@ -75,7 +75,7 @@ async def plant(operator: Operator, seed: Seed, *, base_url: str) -> Plan:
     """Apply the example tenants and the playground's client; changes nothing the second time."""
     documents = (*seed.documents, playground_document(base_url))
     check_documents(documents, allow_loopback_http=True)
-    references = made_secrets.as_references(documents, seed.values)
+    references = made_secrets.as_references(seed.values)
     sources = SchemeReferences({"env": from_environment(references), "file": from_file})
     return await apply(operator, resolve(documents, sources))
 

@@ -1,0 +1,92 @@
+"""`tegata serve`: production. Settings are checked first; workers share one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+
+import structlog
+import uvloop
+
+from tegata.app import Backend, Tegata
+from tegata.cli import workers
+from tegata.cli.databases import open_backend
+from tegata.cli.failures import OK, USAGE, CommandFailure
+from tegata.cli.http_server import HttpServer, bind
+from tegata.crypto.envelope import Envelope
+from tegata.postgres.target import ConnectionTarget
+from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
+from tegata.telemetry import logs
+
+_log = structlog.get_logger("tegata.serve")
+
+
+def run(environment: Mapping[str, str] = os.environ) -> int:
+    """Serve until SIGTERM or SIGINT, then let requests finish. Raises `SettingsError` for unsafe settings."""
+    settings = _settings(environment)
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    for name in unknown_names(environment):
+        _log.warning("unknown_setting", setting=name)
+    with bind(settings.host, settings.port) as listener:
+        _log.info("listening", host=settings.host, port=listener.getsockname()[1], workers=settings.workers)
+        if settings.workers == 1:
+            return _serve(settings, listener)
+        return workers.run(settings.workers, _worker, listener)
+
+
+def _settings(environment: Mapping[str, str]) -> Settings:
+    settings = Settings.from_environment(environment)
+    check_for_production(settings)
+    assert settings.master_key is not None
+    try:
+        Envelope.from_text(settings.master_key.get_secret_value())
+    except ValueError as error:
+        raise SettingsError([f"TEGATA_MASTER_KEY: {error}; `tegata keys new-master-key` makes one"]) from None
+    return settings
+
+
+def _worker(listener: socket.socket, parent: workers.Parent) -> int:
+    """Run in a process of its own, with the same environment."""
+    settings = _settings(os.environ)
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    return _serve(settings, listener, parent)
+
+
+def _serve(settings: Settings, listener: socket.socket, parent: workers.Parent | None = None) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run_app(settings, listener, parent))
+    return OK
+
+
+async def _run_app(settings: Settings, listener: socket.socket, parent: workers.Parent | None) -> None:
+    target = _target(settings)
+
+    async def open_() -> Backend:
+        return await open_backend(target, settings)
+
+    app = Tegata(settings, open_)
+
+    def started() -> None:
+        _log.info("serving", base_url=settings.base_url, pid=os.getpid())
+        if parent is not None:
+            parent.tell_started()
+
+    server = HttpServer(app, shutdown_seconds=settings.shutdown_seconds, started=started, drain=app.drain)
+    if parent is not None:
+        parent.when_gone(server.stop)
+    await app.start()
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await app.stop()
+        _log.info("stopped", pid=os.getpid())
+
+
+def _target(settings: Settings) -> ConnectionTarget:
+    assert settings.database_url is not None
+    try:
+        return ConnectionTarget.from_url(settings.database_url.get_secret_value())
+    except ValueError as error:
+        raise CommandFailure(f"TEGATA_DATABASE_URL: {error}", USAGE) from None
