@@ -44,15 +44,8 @@ async def begin(
     services: Services, loaded: LoadedTenant, parameters: Parameters, browser: Browser, origin: Origin
 ) -> Answer | NeedsPage:
     """Answer an authorization request, or say which page is needed. Raises `Refused` for what only a person may see."""
-    client = await services.directory.find_client(loaded.tenant_id, authorization_request.client_id_of(parameters))
-    target = authorization_request.answer_to(parameters, client, allow_loopback_http=services.allow_loopback_http)
-    assert client is not None  # answer_to refuses an unknown client
-    try:
-        request = authorization_request.parse(parameters, client, loaded.tenant.policy, target)
-    except OAuthError as error:
-        return _failure(services, loaded, client, target, error, origin=origin)
-    pending = _Pending(parameters, client, target, request, services.clock(), None)
-    return await _advance(services, loaded, pending, browser, origin)
+    pending = await _check(services, loaded, parameters, origin, begun_at=services.clock(), handle=None)
+    return pending if isinstance(pending, Answer) else await _advance(services, loaded, pending, browser, origin)
 
 
 async def resume(
@@ -66,38 +59,61 @@ async def resume(
     approved: bool = False,
 ) -> Answer | NeedsPage:
     """Take up a stored request after a page. It is checked again: the client may have changed in the meantime."""
-    pending = await _load(services, loaded, handle)
+    pending = await _load(services, loaded, handle, origin)
+    if isinstance(pending, Answer):
+        return pending
     return await _advance(services, loaded, pending, browser, origin, account_chosen=account_chosen, approved=approved)
 
 
-async def park(services: Services, loaded: LoadedTenant, parameters: Parameters) -> str:
-    """Store a request unseen and return its handle.
+async def park(services: Services, loaded: LoadedTenant, parameters: Parameters, origin: Origin) -> str | Answer:
+    """Store a request before anybody looks for a session, and return its handle; or answer what cannot succeed.
 
-    For a POST from another site: SameSite cookies are not sent with it, but with the GET that follows.
+    For a POST from another site: SameSite cookies are not sent with it, but with the GET that follows. What is wrong
+    with the request itself is said now: a stored request no longer shows which parameters were repeated.
     """
-    client = await services.directory.find_client(loaded.tenant_id, authorization_request.client_id_of(parameters))
-    authorization_request.answer_to(parameters, client, allow_loopback_http=services.allow_loopback_http)
-    return await _store(services, loaded, parameters, services.clock())
+    pending = await _check(services, loaded, parameters, origin, begun_at=services.clock(), handle=None)
+    return pending if isinstance(pending, Answer) else await _store(services, loaded, parameters, pending.begun_at)
 
 
 async def deny(services: Services, loaded: LoadedTenant, handle: str, origin: Origin) -> Answer:
     """End a stored request because the user said no (RFC 6749 §4.1.2.1, access_denied)."""
-    pending = await _load(services, loaded, handle)
+    pending = await _load(services, loaded, handle, origin)
+    if isinstance(pending, Answer):
+        return pending
     await services.storage.drop_interaction(loaded.tenant_id, Digest(digest_of(handle)))
     return _failure(services, loaded, pending.client, pending.target, access_denied(), origin=origin)
 
 
-async def _load(services: Services, loaded: LoadedTenant, handle: str) -> _Pending:
-    now = services.clock()
-    stored = await services.storage.find_interaction(loaded.tenant_id, Digest(digest_of(handle)), now=now)
+async def _load(services: Services, loaded: LoadedTenant, handle: str, origin: Origin) -> _Pending | Answer:
+    digest = Digest(digest_of(handle))
+    stored = await services.storage.find_interaction(loaded.tenant_id, digest, now=services.clock())
     if stored is None:
         raise INTERACTION_GONE
     parameters = Parameters.from_document(stored.parameters)
-    client = await services.directory.find_client(loaded.tenant_id, stored.client_id)
+    pending = await _check(services, loaded, parameters, origin, begun_at=stored.created_at, handle=handle)
+    if isinstance(pending, Answer):
+        await services.storage.drop_interaction(loaded.tenant_id, digest)
+    return pending
+
+
+async def _check(
+    services: Services,
+    loaded: LoadedTenant,
+    parameters: Parameters,
+    origin: Origin,
+    *,
+    begun_at: float,
+    handle: str | None,
+) -> _Pending | Answer:
+    """Check what needs no session: `Refused` until the redirect URI is known to be right, then an answer to it."""
+    client = await services.directory.find_client(loaded.tenant_id, authorization_request.client_id_of(parameters))
     target = authorization_request.answer_to(parameters, client, allow_loopback_http=services.allow_loopback_http)
     assert client is not None  # answer_to refuses an unknown client
-    request = authorization_request.parse(parameters, client, loaded.tenant.policy, target)
-    return _Pending(parameters, client, target, request, stored.created_at, handle)
+    try:
+        request = authorization_request.parse(parameters, client, loaded.tenant.policy, target)
+    except OAuthError as error:
+        return _failure(services, loaded, client, target, error, origin=origin)
+    return _Pending(parameters, client, target, request, begun_at, handle)
 
 
 async def _advance(

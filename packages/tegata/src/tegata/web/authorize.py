@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tegata.api.http import Request, Response
 from tegata.api.routes import Route
 from tegata.flows import authorize
+from tegata.flows.browser import Answer
 from tegata.flows.directory import LoadedTenant
 from tegata.protocol.errors import OAuthError, Refused
 from tegata.protocol.parameters import Parameters
@@ -43,8 +44,10 @@ class AuthorizeEndpoint:
         if browser.session_secret is not None:
             outcome = await authorize.begin(self.front.services, loaded, parameters, browser, request.origin)
             return self.front.follow(request, loaded, outcome)
-        handle = await authorize.park(self.front.services, loaded, parameters)
-        return see_other(handle_path(loaded, "authorize/resume", handle))
+        parked = await authorize.park(self.front.services, loaded, parameters, request.origin)
+        if isinstance(parked, Answer):
+            return self.front.follow(request, loaded, parked)
+        return see_other(handle_path(loaded, "authorize/resume", parked))
 
     async def resume(self, request: Request, loaded: LoadedTenant) -> Response:
         """Take up a parked request."""
