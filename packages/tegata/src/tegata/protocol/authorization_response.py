@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 from tegata.protocol.authorization_request import AnswerTo
 from tegata.protocol.errors import OAuthError
@@ -19,10 +19,14 @@ def failure(target: AnswerTo, error: OAuthError, *, issuer: str) -> dict[str, st
 
 
 def redirect_location(redirect_uri: str, parameters: dict[str, str]) -> str:
-    """Return the URI with the parameters added to its query, which is kept (RFC 6749 §3.1.2)."""
-    parts = urlsplit(redirect_uri)
-    query = "&".join(text for text in (parts.query, urlencode(parameters)) if text)
-    return urlunsplit(parts._replace(query=query))
+    """Return the URI with the parameters added to its query, which is kept (RFC 6749 §3.1.2).
+
+    Nothing is parsed and put together again: `com.example.app:///cb` would come out as another address.
+    """
+    if not parameters:
+        return redirect_uri
+    separator = "?" if "?" not in redirect_uri else "" if redirect_uri.endswith(("?", "&")) else "&"
+    return f"{redirect_uri}{separator}{urlencode(parameters)}"
 
 
 def _with_state(target: AnswerTo, parameters: dict[str, str]) -> dict[str, str]:
