@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from tegata.protocol.client import ClientMetadata
 from tegata.protocol.errors import invalid_target
 from tegata.protocol.policy import TenantPolicy
 
 MAX_RESOURCES = 10
+_ABSOLUTE_URI = re.compile(r"[a-z][a-z0-9+.-]*:[^#]*", re.ASCII | re.IGNORECASE)
 
 
 def parse(values: Sequence[str], policy: TenantPolicy) -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def parse(values: Sequence[str], policy: TenantPolicy) -> tuple[str, ...]:
         raise invalid_target("too many resources")
     known = {resource.identifier for resource in policy.resources}
     for value in values:
-        if not urlsplit(value).scheme or "#" in value:
+        if not _ABSOLUTE_URI.fullmatch(value):
             raise invalid_target("resource must be an absolute URI without fragment", "resource_malformed")
         if value not in known:
             raise invalid_target("no such resource at this tenant")
