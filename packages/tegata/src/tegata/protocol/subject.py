@@ -19,14 +19,18 @@ def subject_for(user_id: UserId, client: ClientMetadata, *, pairwise_salt: bytes
 def sector_of(client: ClientMetadata) -> str:
     """Return the sector identifier (OIDC Core §8.1): the host that clients of one sector share."""
     uri = client.sector_identifier_uri or (client.redirect_uris[0] if client.redirect_uris else "")
-    return urlsplit(uri).hostname or uri
+    return _sector(uri)
 
 
 def problem_with_sector(client: ClientMetadata) -> str | None:
     """Return why the client's pairwise subjects would not be defined, or None. Asked when a client is registered."""
     if client.subject_type == "public" or client.sector_identifier_uri is not None:
         return None
-    hosts = {urlsplit(uri).hostname for uri in client.redirect_uris}
-    if len(hosts) > 1:
+    if len({_sector(uri) for uri in client.redirect_uris}) > 1:
         return "redirect URIs on several hosts need a sector_identifier_uri"
     return None
+
+
+def _sector(uri: str) -> str:
+    """Return the host, or for a private-use scheme, which has none, the whole URI."""
+    return urlsplit(uri).hostname or uri
