@@ -18,6 +18,7 @@ from tegata.flows.services import Services
 from tegata.identity.account import User, normalize_username
 from tegata.identity.session import Session
 from tegata.identity.throttle import ThrottleBucket, address_prefix
+from tegata.protocol.errors import OAuthError
 from tegata.protocol.interaction import ACR_PASSWORD
 from tegata.protocol.names import Digest, SessionId
 from tegata.storage.records import PasswordRecord
@@ -118,8 +119,12 @@ def _device(loaded: LoadedTenant, login: str) -> str:
 
 
 async def _rehash(services: Services, loaded: LoadedTenant, found: PasswordRecord, password: str) -> None:
+    """Replace a hash of outdated parameters. It can wait: the password was right, whatever the pool has to do."""
     if found.password_hash is not None and passwords.needs_rehash(found.password_hash):
-        new_hash = await services.passwords.hash(password)
+        try:
+            new_hash = await services.passwords.hash(password)
+        except OAuthError:  # too many checks wait; the next sign-in tries again
+            return
         await services.storage.update_password_hash(loaded.tenant_id, found.user.user_id, new_hash)
 
 
