@@ -23,10 +23,6 @@ from tegata.protocol.subject import subject_for
 from tegata.storage.records import CodeRecord, FoundSession, GrantRecord, InteractionRecord
 from tegata.telemetry.audit import Origin, event
 
-INTERACTION_GONE = Refused(
-    "invalid_request", "this sign-in has ended or was finished in another window", "interaction_gone"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
@@ -88,7 +84,7 @@ async def _load(services: Services, loaded: LoadedTenant, handle: str, origin: O
     digest = Digest(digest_of(handle))
     stored = await services.storage.find_interaction(loaded.tenant_id, digest, now=services.clock())
     if stored is None:
-        raise INTERACTION_GONE
+        raise _gone()
     parameters = Parameters.from_document(stored.parameters)
     pending = await _check(services, loaded, parameters, origin, begun_at=stored.created_at, handle=handle)
     if isinstance(pending, Answer):
@@ -244,7 +240,7 @@ async def _finish(
     interaction = Digest(digest_of(pending.handle)) if pending.handle is not None else None
     kept = await services.storage.store_code(loaded.tenant_id, record, interaction=interaction, events=[issued])
     if not kept:  # another window finished this request first
-        raise INTERACTION_GONE
+        raise _gone()
     return Answer(pending.target, authorization_response.success(pending.target, code=code, issuer=loaded.issuer))
 
 
@@ -285,3 +281,9 @@ def _failure(
     )
     services.audit.add(loaded.tenant_id, refused)
     return Answer(target, authorization_response.failure(target, error, issuer=loaded.issuer))
+
+
+def _gone() -> Refused:
+    return Refused(
+        "interaction_expired", "this sign-in has ended or was finished in another window", "interaction_gone"
+    )
