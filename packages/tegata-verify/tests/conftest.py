@@ -52,7 +52,7 @@ class IssuerServer:
         self.answers: dict[str, Answer | Callable[[dict[str, str]], Answer]] = {}
         self.gate = asyncio.Event()
         self.gate.set()
-        self.connections = 0
+        self.connections: set[asyncio.Task[None]] = set()
 
     def publish(self, port: int) -> None:
         self.base = f"http://127.0.0.1:{port}"
@@ -75,7 +75,9 @@ class IssuerServer:
         return Verifier(rules or self.rules, clock=self.clock, cache_policy=CachePolicy(**policy))
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        connection = asyncio.current_task()
+        assert connection is not None
+        self.connections.add(connection)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             request_line, *lines = head.strip().split("\r\n")
@@ -92,7 +94,7 @@ class IssuerServer:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
-            self.connections -= 1
+            self.connections.discard(connection)
 
     async def _write(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         head = f"HTTP/1.1 {answer.status} X\r\nconnection: close\r\n"
@@ -115,9 +117,9 @@ async def serve(clock: Clock) -> AsyncIterator[IssuerServer]:
     issuer.publish(server.sockets[0].getsockname()[1])
     async with server:
         yield issuer
-    issuer.gate.set()
-    while issuer.connections:
-        await asyncio.sleep(0.001)
+    for connection in issuer.connections:
+        connection.cancel()
+    await asyncio.gather(*issuer.connections, return_exceptions=True)
 
 
 @pytest.fixture(scope="session")

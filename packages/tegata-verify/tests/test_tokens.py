@@ -9,7 +9,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
@@ -30,6 +30,9 @@ from tegata_verify.tokens import (
 
 NOW = 1_700_000_000
 ISSUER = "https://id.example/demo"
+
+# A busy machine must not fail these: no deadline, no complaint about slow generation.
+relaxed = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_a_changed_token_is_refused_wherever_it_is_changed(issuer):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@relaxed
 def test_no_mutation_of_a_good_token_is_accepted(issuer, data):
     token = issuer.mint()
     place = data.draw(st.integers(0, len(token)))
@@ -228,7 +231,7 @@ def test_no_mutation_of_a_good_token_is_accepted(issuer, data):
 
 
 @given(st.binary(max_size=400) | st.text(max_size=400))
-@settings(max_examples=300, deadline=None)
+@relaxed
 def test_anything_at_all_gives_a_token_error(issuer, anything):
     with pytest.raises(TokenError):
         judge(anything, issuer)
@@ -245,7 +248,7 @@ names = st.sampled_from(
 
 
 @given(st.dictionaries(names, json_values), st.dictionaries(names, json_values))
-@settings(max_examples=300, deadline=None)
+@relaxed
 def test_any_json_in_header_and_payload_gives_a_token_error(issuer, header, claims):
     header = {"alg": "ES256", "typ": "at+jwt", **header}
     with pytest.raises(TokenError):
@@ -253,7 +256,7 @@ def test_any_json_in_header_and_payload_gives_a_token_error(issuer, header, clai
 
 
 @given(st.dictionaries(names | st.sampled_from(["roles", "client_id", "acr", "auth_time", "iat"]), json_values))
-@settings(max_examples=200, deadline=None)
+@relaxed
 def test_any_signed_claims_give_a_decision(issuer, claims):
     verified = parts(issuer.mint())[1]
     with suppress(TokenError):
@@ -299,6 +302,7 @@ def test_padding_and_other_spellings_of_base64_are_refused(issuer):
 
 
 @given(st.binary(max_size=60))
+@relaxed
 def test_each_segment_has_one_spelling(data):
     encoded = base64.urlsafe_b64encode(data).rstrip(b"=")
     assert decode_segment(encoded) == data
