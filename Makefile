@@ -24,7 +24,7 @@ run: ## start Tegata on this machine, with its own PostgreSQL and two tenants to
 	@exec $(PREPARE) start $(ARGS)
 
 test: ## run every test; as root on Debian, fetch the browser and servers they drive
-	@exec $(PREPARE) test -n $(WORKERS) $(ARGS)
+	@exec $(PREPARE) test -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: format-check lint types contracts house pinned ## look for faults without running anything: format, lint, types, contracts
 
@@ -38,7 +38,7 @@ lint: dev
 	@$(BIN)/ruff check --quiet .
 
 types: dev
-	@$(BIN)/mypy --no-error-summary packages/*/src tools
+	@$(BIN)/mypy --no-error-summary packages/*/src tools benchmarks
 
 contracts: dev
 	@$(BIN)/lint-imports --no-logo
