@@ -16,7 +16,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
 
 
 @schema.parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_operation_keeps_its_description(case):
     # Left out: Starlette's 405 names the methods of the first route of a path, not of all; and an unknown query
     # parameter is ignored, as everywhere in HTTP.

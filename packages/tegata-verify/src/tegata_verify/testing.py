@@ -98,11 +98,15 @@ class TestIssuer:
             jwks_uri: self.jwks(),
         }
 
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """Return an HTTP transport that answers as this issuer's server would, for a `Verifier` of your own."""
+        return _Published((self,))
+
     def verifier(self, *rules: Generic, cache_policy: CachePolicy | None = None) -> Verifier:
         """Return a verifier bound to this issuer, after `rules` if given and else after `self.rules`."""
         return Verifier(
             *(rules or (self.rules,)),
-            transport=lambda: _Published((self,)),
+            transport=self.transport,
             clock=self.clock,
             cache_policy=cache_policy,
         )
