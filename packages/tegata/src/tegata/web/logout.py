@@ -39,9 +39,8 @@ class LogoutEndpoint:
         parameters = await request.form() if posted else request.query()
         wanted = rules.parse(parameters)
         browser = self.front.browser(request, loaded)
-        if posted and browser.session_secret is None and parameters:
-            # From another site: come back by GET, which brings the session's cookie.
-            return see_other(f"/{loaded.tenant.name}/end_session?{urlencode(dict(parameters))}")
+        if posted and browser.session_secret is None:
+            return _come_back(loaded, parameters)
         outcome = await logout.end_session(self.front.services, loaded, wanted, browser, request.origin)
         if isinstance(outcome, AskUser):
             return self._ask(request, loaded, wanted, outcome, browser=browser, parameters=parameters)
@@ -52,6 +51,8 @@ class LogoutEndpoint:
         form, parameters = await request.form(), request.query()
         wanted = rules.parse(parameters)
         browser = self.front.browser(request, loaded)
+        if browser.session_secret is None:
+            return _come_back(loaded, parameters)
         protected = is_protected(browser, form.get("csrf_token"), "sign-out")
         confirmed = protected and form.get("decision") == "approve"
         if protected and form.get("decision") == "deny":
@@ -123,3 +124,12 @@ class LogoutEndpoint:
                 default_locale=tenant.policy.default_locale,
             )
         return response if outcome is None else response.with_headers(self.front.cookies.no_session(tenant.name))
+
+
+def _come_back(loaded: LoadedTenant, parameters: Parameters) -> Response:
+    """Ask for the same by GET, which brings the session's cookie.
+
+    A POST from another site brings none: answered as "no session" it would take the cookie of one that lives on.
+    """
+    query = urlencode(dict(parameters))
+    return see_other(f"/{loaded.tenant.name}/end_session" + (f"?{query}" if query else ""))
