@@ -14,6 +14,7 @@ from tegata_verify.errors import (
     KeysUnavailable,
     MissingToken,
     Reason,
+    Refusal,
     TokenError,
     build_refusal,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "MissingToken",
     "Principal",
     "Reason",
+    "Refusal",
     "Requirement",
     "Tegata",
     "TokenError",
