@@ -18,7 +18,7 @@ from tegata.app import Backend, Development, Tegata
 from tegata.cli.databases import open_backend, operator_storage
 from tegata.cli.dev import told
 from tegata.cli.dev.examples import example_api
-from tegata.cli.dev.home import Home
+from tegata.cli.dev.home import DEV, Home
 from tegata.cli.dev.seeding import PLAYGROUND_TENANT, Seed, plant, read_seed
 from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.http_server import HttpServer, address_of, bind
@@ -135,7 +135,7 @@ async def _serve(settings: Settings, home: Home, administrator: ConnectionTarget
     app = Tegata(settings, open_, development=_development(seed, base_url))
 
     def started() -> None:
-        home.write("dev.json", told.dev_text(seed, base_url))
+        home.write(DEV, told.dev_text(seed, base_url))
         print("\n".join(told.welcome(seed, base_url, dev_json=str(home.dev_json))), flush=True)
 
     server = HttpServer(app, shutdown_seconds=settings.shutdown_seconds, started=started)

@@ -27,8 +27,9 @@ DATABASE = "database.json"
 DEV = "dev.json"
 LOCK = "lock"
 POSTGRES = "postgres"
-# Everything a start makes, and so everything that starting over may delete.
-_FILES = (MASTER_KEY, SECRETS, DATABASE, DEV)
+# What a start makes, and so what starting over may delete. dev.json is replaced when the new server serves: whoever
+# watches it never finds it missing.
+_FILES = (MASTER_KEY, SECRETS, DATABASE)
 
 
 @dataclass(frozen=True, slots=True)
