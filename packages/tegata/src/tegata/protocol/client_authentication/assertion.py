@@ -24,7 +24,10 @@ def claimed_client_id(assertion: str, sent_client_id: str | None) -> str:
         client_id = claims["sub"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise _failed("assertion_malformed") from None
-    if not isinstance(client_id, str) or (sent_client_id is not None and sent_client_id != client_id):
+    # Not printable: JSON can hold NUL and lone surrogates, which no store can be asked for.
+    if not isinstance(client_id, str) or not client_id or not client_id.isprintable():
+        raise _failed("assertion_client_mismatch")
+    if sent_client_id is not None and sent_client_id != client_id:
         raise _failed("assertion_client_mismatch")
     return client_id
 
