@@ -84,11 +84,15 @@ def _prompt_login(situation: Situation) -> Step | None:
 
 
 def _recent_enough(situation: Situation) -> Step | None:
-    """OIDC Core §3.1.2.1, `max_age`. A sign-in for this request counts, however long the consent page took."""
+    """OIDC Core §3.1.2.1, `max_age`. A sign-in for this request counts, however long the consent page took.
+
+    0 is equivalent to prompt=login, so no clock decides about it.
+    """
     max_age, session = situation.request.max_age, situation.session
     if max_age is None or session is None or _is_fresh(situation):
         return None
-    return Step("sign_in", "max_age") if situation.now - session.auth_time > max_age else None
+    too_old = max_age == 0 or situation.now - session.auth_time > max_age
+    return Step("sign_in", "max_age") if too_old else None
 
 
 def _right_person(situation: Situation) -> Step | None:
