@@ -31,6 +31,8 @@ Listen 127.0.0.1:{port}
 {modules}
 {identity}
 DocumentRoot {folder}/site
+TypesConfig /dev/null
+AddType text/html .html
 StartServers 1
 ThreadsPerChild 8
 MaxRequestWorkers 8
@@ -127,4 +129,5 @@ def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
             return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError((folder / "output.log").read_text(errors="replace"))
+    logs = (folder / "output.log", folder / "error.log")
+    raise RuntimeError("\n".join(log.read_text(errors="replace") for log in logs if log.exists()))

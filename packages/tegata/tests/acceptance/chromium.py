@@ -78,7 +78,8 @@ class Visitor:
             "console", lambda line: self.complaints.append(line.text) if line.type in {"error", "warning"} else None
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("response", self._answered)
+        # Playwright writes on what it is given, and this class has no room for it: hence the lambda.
+        page.on("response", lambda answer: self._answered(answer))
         return page
 
     def _answered(self, answer: Response) -> None:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .chromium import chromium, new_visitor
-from .fixtures import browser, demo, dev, home, http, new_browser, other, other_user, party, user, web
+from .fixtures import (
+    browser,
+    demo,
+    dev,
+    home,
+    http,
+    new_browser,
+    other,
+    other_user,
+    party,
+    pytest_collection_finish,
+    pytest_sessionfinish,
+    user,
+    web,
+)
 
 __all__ = [
     "browser",
@@ -17,6 +31,8 @@ __all__ = [
     "other",
     "other_user",
     "party",
+    "pytest_collection_finish",
+    "pytest_sessionfinish",
     "user",
     "web",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -27,9 +28,14 @@ STOP_SECONDS = 30
 
 def make_home() -> Path:
     """A fresh state directory: short, for a Unix socket; enterable, for a database that another user owns."""
-    home = Path(tempfile.mkdtemp(prefix="tegata-"))
-    home.chmod(0o755)
-    return home
+    place = Path(tempfile.mkdtemp(prefix="tegata-"))
+    place.chmod(0o755)
+    return place / "home"
+
+
+def remove_home(home: Path) -> None:
+    """Remove the directory and the logs beside it."""
+    shutil.rmtree(home.parent, ignore_errors=True)
 
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
@@ -62,10 +68,9 @@ def start(home: Path, *arguments: str, command: list[str] | None = None) -> Runn
 
     The address is read from a dev.json written by this start, not by an earlier one.
     """
-    descriptor, name = tempfile.mkstemp(prefix="tegata-dev-", suffix=".log")
-    log = Path(name)
+    log = home.parent / f"dev-{time.monotonic_ns()}.log"
     written_before = _stamp(home)
-    with os.fdopen(descriptor, "wb") as sink:
+    with log.open("wb") as sink:
         process = subprocess.Popen(
             [*(command or [TEGATA, "dev"]), *arguments],
             env=clean_environment(home),
@@ -100,7 +105,7 @@ def _answering(home: Path) -> Dev | None:
     try:
         dev = read_dev(home)
         return dev if httpx2.get(dev.base_url + "/livez", timeout=5, verify=False).status_code == 200 else None
-    except (ValueError, httpx2.TransportError):
+    except (OSError, ValueError, httpx2.TransportError):
         return None
 
 
@@ -130,36 +135,57 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def shared(place: Path, run: int) -> Iterator[Path]:
-    """One server for all worker processes of the test run with process id `run`: first starts it, last stops it."""
-    lock, state, users = place / "tegata.lock", place / "tegata.state", place / "tegata.users"
-    with locked(lock):
-        users.mkdir(exist_ok=True)
-        home = _join(state, run)
-        (users / str(os.getpid())).touch()
-    try:
-        yield home
-    finally:
-        with locked(lock):
-            (users / str(os.getpid())).unlink()
-            if not any(is_running(int(user.name)) for user in users.iterdir()):
-                _stop_shared(state)
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """One server for all worker processes of the test run whose process id is `run`.
 
+    Each worker enters before the first test and leaves after its last one; the last to leave stops the server.
+    Not in pytest's temporary directory: another test run of the same user may clear that away.
+    """
 
-def _join(state: Path, run: int) -> Path:
-    if state.exists():
-        pid, _, place = state.read_text().partition(" ")
-        home = Path(place)
-        if is_running(int(pid)):
+    run: int
+
+    @property
+    def _place(self) -> Path:
+        return Path(tempfile.gettempdir(), f"tegata-run-{os.getuid()}-{self.run}")
+
+    @property
+    def _state(self) -> Path:
+        return self._place / "server"
+
+    def enter(self) -> None:
+        (self._place / "workers").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._place / "workers" / str(os.getpid())).touch()
+
+    def leave(self) -> None:
+        with locked(self._place / "lock"):
+            workers = self._place / "workers"
+            (workers / str(os.getpid())).unlink()
+            if any(is_running(int(worker.name)) for worker in workers.iterdir()):
+                return
+            if self._state.exists():
+                pid, home = self._read()
+                _stop(pid)
+                remove_home(home)
+            shutil.rmtree(self._place)
+
+    def home(self) -> Path:
+        """Give the server's state directory; start the server if nobody has."""
+        with locked(self._place / "lock"):
+            if self._state.exists():
+                pid, home = self._read()
+                if is_running(pid):
+                    return home
+            home = make_home()
+            guardian = str(Path(__file__).with_name("guardian.py"))
+            running = start(home, command=[sys.executable, guardian, str(self.run), TEGATA, "dev"])
+            _forget(running.process)
+            self._state.write_text(f"{running.process.pid} {home}")
             return home
-    else:
-        home = make_home()
-    guardian = str(Path(__file__).with_name("guardian.py"))
-    running = start(home, command=[sys.executable, guardian, str(run), TEGATA, "dev"])
-    _forget(running.process)
-    state.write_text(f"{running.process.pid} {home}")
-    return home
+
+    def _read(self) -> tuple[int, Path]:
+        pid, _, home = self._state.read_text().partition(" ")
+        return int(pid), Path(home)
 
 
 def _forget(process: subprocess.Popen[bytes]) -> None:
@@ -167,13 +193,9 @@ def _forget(process: subprocess.Popen[bytes]) -> None:
     process.returncode = 0
 
 
-def _stop_shared(state: Path) -> None:
-    if not state.exists():
-        return
-    pid = int(state.read_text().partition(" ")[0])
-    if not is_running(pid):
-        return
-    os.kill(pid, signal.SIGTERM)
+def _stop(pid: int) -> None:
+    if is_running(pid):
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -14,19 +14,29 @@ from .contract import Dev, Tenant, User, read_dev
 from .relying_party import Browser, Party, RelyingParty, plain_client
 
 NewBrowser = Callable[[], Browser]
+SHARED = pytest.StashKey[dev_server.SharedRun]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Before the first test of any worker: say that this one will need the server."""
+    needed = any("home" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and SHARED not in session.config.stash and "TEGATA_ACCEPTANCE_HOME" not in os.environ:
+        run = dev_server.SharedRun(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid())
+        run.enter()
+        session.config.stash[SHARED] = run
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if SHARED in session.config.stash:
+        session.config.stash[SHARED].leave()
+        del session.config.stash[SHARED]
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(pytestconfig: pytest.Config) -> Path:
     """State directory of the one `tegata dev` that all tests of the run share."""
-    if given := os.environ.get("TEGATA_ACCEPTANCE_HOME"):
-        yield Path(given)
-        return
-    under_xdist = "PYTEST_XDIST_WORKER" in os.environ
-    place = tmp_path_factory.getbasetemp()
-    run = os.getppid() if under_xdist else os.getpid()
-    with dev_server.shared(place.parent if under_xdist else place, run) as found:
-        yield found
+    given = os.environ.get("TEGATA_ACCEPTANCE_HOME")
+    return Path(given) if given else pytestconfig.stash[SHARED].home()
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,13 @@ class Elsewhere(httpx2.BaseTransport):
         self.registered, self.port, self.real = registered, port, httpx2.HTTPTransport()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.netloc.decode() == self.registered:
-            request.url = request.url.copy_with(host="127.0.0.1", port=self.port)
-        return self.real.handle_request(request)
+        if request.url.netloc.decode() != self.registered:
+            return self.real.handle_request(request)
+        # A request of its own: cookies are kept for the address the browser believes in.
+        url = request.url.copy_with(host="127.0.0.1", port=self.port)
+        return self.real.handle_request(
+            httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
+        )
 
     def close(self) -> None:
         self.real.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from .chromium import DESKTOP, PHONE, NewVisitor
 from .contract import Dev, Tenant
@@ -46,7 +47,7 @@ def test_playground_runs_the_whole_flow(
     page.wait_for_selector("#consent-approve, #playground-start")
     if page.query_selector("#consent-approve"):
         page.click("#consent-approve")
-    page.wait_for_function("document.getElementById('playground-api-answer')?.textContent.trim()")
+    expect(page.locator("#playground-api-answer")).not_to_be_empty()
     assert f'"iss": "{demo.issuer}"' in page.inner_text("#playground-id-token")
     assert '"scope"' in page.inner_text("#playground-access-token")
     assert page.inner_text("#playground-api-answer").strip()
@@ -67,11 +68,9 @@ def test_playground_refreshes_posts_and_signs_out(new_visitor: NewVisitor, dev: 
     page.wait_for_selector("#playground-refresh", state="visible")
     before = page.inner_text("#playground-access-token")
     page.click("#playground-refresh")
-    page.wait_for_function(
-        "before => document.getElementById('playground-access-token').innerText !== before", arg=before
-    )
+    expect(page.locator("#playground-access-token")).not_to_have_text(before)
     page.click("#playground-api-post")
-    page.wait_for_function("/20[01]/.test(document.getElementById('playground-api-answer').textContent)")
+    expect(page.locator("#playground-api-answer")).to_contain_text("201")
     page.click("#playground-sign-out")
     page.wait_for_selector("#logout-approve, #signed-out, #playground-start")
     assert not page.is_visible("#playground-error")

@@ -83,7 +83,7 @@ def test_unknown_user_gets_the_same_answer_as_a_wrong_password(
 
 
 @pytest.mark.parametrize(
-    ("locale", "ui_locales", "wanted"),
+    "case",
     [
         ("ja-JP", None, "ja"),
         ("en-GB", None, "en"),
@@ -94,8 +94,10 @@ def test_unknown_user_gets_the_same_answer_as_a_wrong_password(
     ],
 )
 def test_language_follows_the_browser_and_the_request(
-    new_visitor: NewVisitor, web: RelyingParty, user: User, locale: str, ui_locales: str | None, wanted: str
+    new_visitor: NewVisitor, web: RelyingParty, user: User, case: tuple[str, str | None, str]
 ) -> None:
+    """The browser's languages, the request's `ui_locales`, and the page's language that follows."""
+    locale, ui_locales, wanted = case
     visitor = new_visitor(locale=locale)
     visitor.page.goto(web.attempt(ui_locales=ui_locales, prompt="login consent").url)
     assert visitor.page.get_attribute("html", "lang") == wanted

@@ -12,10 +12,27 @@ from packages.tegata.tests.acceptance.fixtures import (
     other,
     other_user,
     party,
+    pytest_collection_finish,
+    pytest_sessionfinish,
     user,
     web,
 )
 
 from .conformance import op
 
-__all__ = ["browser", "demo", "dev", "home", "http", "new_browser", "op", "other", "other_user", "party", "user", "web"]
+__all__ = [
+    "browser",
+    "demo",
+    "dev",
+    "home",
+    "http",
+    "new_browser",
+    "op",
+    "other",
+    "other_user",
+    "party",
+    "pytest_collection_finish",
+    "pytest_sessionfinish",
+    "user",
+    "web",
+]

@@ -295,7 +295,6 @@ def raw(dev: Dev, request: bytes) -> bytes:
     assert parts.hostname is not None
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=5) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
         received = b""
         try:
             while part := connection.recv(65_536):

@@ -29,7 +29,7 @@ def test_broken_tokens_are_invalid_tokens(web: RelyingParty, broken: str) -> Non
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer a b", "bearer\t", "Basic abc"])
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Bearer a,b", "Bearer =", "Basic abc", "abc"])
 def test_malformed_headers_are_client_errors(web: RelyingParty, header: str) -> None:
     """§2.1."""
     assert web.http.get(web.endpoint("userinfo"), headers={"authorization": header}).status_code in {400, 401}
