@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -45,9 +46,8 @@ class Cluster:
     """A PostgreSQL server that keeps nothing. Databases are copies of a migrated template and take milliseconds."""
 
     def __init__(self, bindir: Path | None = None) -> None:
-        # Not pytest's temporary directory: its paths are too long for a socket.
         self.is_installed = bindir is None or bindir.exists()
-        self._directory = tempfile.mkdtemp(prefix="tegata-test-")
+        self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=_fastest_directory())
         self._server = EmbeddedPostgres(
             Path(self._directory, "pg"), bindir=bindir, durable=False, settings={"max_connections": "200"}
         )
@@ -102,3 +102,10 @@ class Cluster:
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _fastest_directory() -> str | None:
+    """Memory where there is room for it, else the temporary directory (pytest's paths are too long for a socket)."""
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
+    return str(memory) if roomy else None
