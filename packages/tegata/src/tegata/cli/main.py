@@ -61,11 +61,16 @@ def migrate(
         bool, typer.Option("--check", help="Change nothing; exit status 1 if something is missing.")
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL instead.")] = False,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Make roles and schema first; needs an administrator's login.")
+    ] = False,
 ) -> None:
     """Bring the schema to what this release needs."""
     from tegata.cli.migrate import run
 
-    raise typer.Exit(run(check=check, sql=sql))
+    if check and bootstrap:
+        raise typer.BadParameter("--check changes nothing, --bootstrap does: choose one")
+    raise typer.Exit(run(check=check, sql=sql, with_bootstrap=bootstrap))
 
 
 @app.command()

@@ -7,14 +7,17 @@ import sys
 from tegata.cli.failures import FOUND, OK
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres import migrate as migrations
+from tegata.postgres.bootstrap import bootstrap
 
 
-def run(*, check: bool, sql: bool) -> int:
+def run(*, check: bool, sql: bool, with_bootstrap: bool) -> int:
     """Migrate, say what is missing, or print everything as SQL."""
     if sql:
         sys.stdout.write(migrations.migration_script())
         return OK
     target = Surroundings.read().migration()
+    if with_bootstrap:
+        bootstrap(target)
     found = migrations.pending(target) if check else migrations.migrate(target)
     word = "missing" if check else "applied"
     for revision in found.revisions:

@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from tegata.cli.dev.home import Home
 from tegata.cli.dev.made_secrets import as_references
+from tegata.cli.dev.ways import Ways
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
@@ -24,55 +27,49 @@ from tegata.storage.ports import OperatorStorage
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Settings, and the development server's home if that is where the database is."""
+    """Settings, and the database of a running `tegata dev` if there is one. Settings for operators come first."""
 
     settings: Settings
     environment: Mapping[str, str]
     home: Home
-    embedded: ConnectionTarget | None
+    development: Ways | None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Surroundings:
-        """Read settings and, if they name no database, look for a running development server."""
+        """Read settings and, if they name no database for operators, look for a running development server."""
         settings = Settings.from_environment(environment)
         home = Home(settings.home)
-        return cls(settings, environment, home, home.running_database())
-
-    @property
-    def is_development(self) -> bool:
-        """Whether the database is the one of `tegata dev`."""
-        named = (self.settings.maintenance_database_url, self.settings.migration_database_url)
-        return self.embedded is not None and named == (None, None)
+        return cls(settings, environment, home, _development(settings, home))
 
     @property
     def allow_loopback_http(self) -> bool:
         """Whether documents may name http addresses on loopback."""
-        return self.settings.allow_loopback_http or self.is_development
+        return self.settings.allow_loopback_http or self.development is not None
 
     def maintenance(self) -> ConnectionTarget:
         """Return the way in for `apply`, `export` and `keys`. Raises `CommandFailure`."""
+        if self.development is not None:
+            return self.development.entering(MAINTENANCE)
         url = self.settings.maintenance_database_url
-        if url is not None:
-            return _target("TEGATA_MAINTENANCE_DATABASE_URL", url.get_secret_value())
-        if self.embedded is not None:
-            return self.embedded.entering_as(MAINTENANCE)
-        raise _no_database("TEGATA_MAINTENANCE_DATABASE_URL", "the maintenance role", self.home)
+        if url is None:
+            raise _no_database("TEGATA_MAINTENANCE_DATABASE_URL", "the maintenance role", self.home)
+        return _target("TEGATA_MAINTENANCE_DATABASE_URL", url)
 
     def migration(self) -> ConnectionTarget:
         """Return the way in for `migrate` and `doctor`. Raises `CommandFailure`."""
+        if self.development is not None:
+            return self.development.administrator
         url = self.settings.migration_database_url
-        if url is not None:
-            return _target("TEGATA_MIGRATION_DATABASE_URL", url.get_secret_value())
-        if self.embedded is not None:
-            return self.embedded
-        raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
+        if url is None:
+            raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
+        return _target("TEGATA_MIGRATION_DATABASE_URL", url)
 
     def application(self) -> ConnectionTarget | None:
-        """Return the application's way in, if it is known: the doctor looks from there as well."""
+        """Return the server's own way in, if it is known: the doctor looks from there as well."""
+        if self.development is not None:
+            return self.development.entering(APPLICATION) if self.development.embedded else None
         url = self.settings.database_url
-        if url is not None:
-            return _target("TEGATA_DATABASE_URL", url.get_secret_value())
-        return None if self.embedded is None else self.embedded.entering_as(APPLICATION)
+        return None if url is None else _target("TEGATA_DATABASE_URL", url)
 
     def envelope(self) -> Envelope:
         """Return the master key. Raises `CommandFailure`."""
@@ -87,12 +84,12 @@ class Surroundings:
 
     def references(self) -> SchemeReferences:
         """Return where documents' secrets come from; in development also what `tegata dev` has made."""
-        made = as_references(self.home.secrets()) if self.is_development else {}
+        made = {} if self.development is None else as_references(self.home.secrets())
         known = {**made, **self.environment}
         return SchemeReferences({"env": from_environment(known), "file": from_file})
 
     def _development_key(self) -> str | None:
-        return self.home.find_master_key() if self.is_development else None
+        return None if self.development is None else self.home.find_master_key()
 
     @asynccontextmanager
     async def storage(self) -> AsyncIterator[OperatorStorage]:
@@ -110,9 +107,20 @@ class Surroundings:
             yield Operator(storage, envelope)
 
 
-def _target(name: str, url: str) -> ConnectionTarget:
+def _development(settings: Settings, home: Home) -> Ways | None:
+    named = (settings.maintenance_database_url, settings.migration_database_url)
+    if named != (None, None) or not home.is_running():
+        return None
+    embedded = home.embedded_database()
+    if embedded is not None:
+        return Ways(embedded, embedded=True)
+    url = settings.database_url
+    return None if url is None else Ways(_target("TEGATA_DATABASE_URL", url), embedded=False)
+
+
+def _target(name: str, url: SecretStr) -> ConnectionTarget:
     try:
-        return ConnectionTarget.from_url(url)
+        return ConnectionTarget.from_url(url.get_secret_value())
     except ValueError as error:
         raise CommandFailure(f"{name}: {error}", USAGE) from None
 

@@ -20,6 +20,7 @@ from tegata.cli.dev import told
 from tegata.cli.dev.examples import example_api
 from tegata.cli.dev.home import DEV, Home
 from tegata.cli.dev.seeding import PLAYGROUND_TENANT, Seed, plant, read_seed
+from tegata.cli.dev.ways import Ways
 from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.http_server import HttpServer, address_of, bind
 from tegata.crypto.envelope import Envelope
@@ -58,11 +59,11 @@ def run(*, reset: bool, environment: Mapping[str, str] = os.environ) -> int:
         if reset:
             home.reset()
             home.prepare()
-        administrator = stack.enter_context(_database(settings, home))
-        bootstrap(administrator)
-        migrate(administrator)
+        ways = stack.enter_context(_database(settings, home))
+        bootstrap(ways.administrator)
+        migrate(ways.administrator)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(_completed(settings, home, listener), home, administrator, listener))
+            runner.run(_serve(_completed(settings, home, listener), home, ways, listener))
     print("Tegata has stopped.", flush=True)
     return OK
 
@@ -103,34 +104,41 @@ def _terminated_as_exit() -> Iterator[None]:
 
 
 @contextmanager
-def _database(settings: Settings, home: Home) -> Iterator[ConnectionTarget]:
-    """Start the embedded server, or use the given one, and yield its administrator."""
+def _database(settings: Settings, home: Home) -> Iterator[Ways]:
+    """Start the embedded server, or use the given one, and yield the ways into it."""
     if settings.database_url is not None:
         try:
-            yield ConnectionTarget.from_url(settings.database_url.get_secret_value())
+            ways = Ways(ConnectionTarget.from_url(settings.database_url.get_secret_value()), embedded=False)
         except ValueError as error:
             raise CommandFailure(f"TEGATA_DATABASE_URL: {error}", USAGE) from None
-        return
-    with EmbeddedPostgres(home.postgres) as administrator:
-        home.write_database(administrator)
-        try:
-            yield administrator
-        finally:
-            home.forget_database()
+        with _told(home, None):
+            yield ways
+    else:
+        with EmbeddedPostgres(home.postgres) as administrator, _told(home, administrator):
+            yield Ways(administrator, embedded=True)
 
 
-async def _serve(settings: Settings, home: Home, administrator: ConnectionTarget, listener: socket.socket) -> None:
+@contextmanager
+def _told(home: Home, target: ConnectionTarget | None) -> Iterator[None]:
+    home.write_database(target)
+    try:
+        yield
+    finally:
+        home.forget_database()
+
+
+async def _serve(settings: Settings, home: Home, ways: Ways, listener: socket.socket) -> None:
     assert settings.base_url is not None
     assert settings.master_key is not None
     base_url = settings.base_url
     seed = read_seed(home.secrets())
     home.write_secrets(seed.values)
-    async with operator_storage(administrator.taking_role(MAINTENANCE)) as storage:
+    async with operator_storage(ways.entering(MAINTENANCE)) as storage:
         envelope = Envelope.from_text(settings.master_key.get_secret_value())
         await plant(Operator(storage, envelope), seed, base_url=base_url)
 
     async def open_() -> Backend:
-        return await open_backend(administrator.taking_role(APPLICATION), settings)
+        return await open_backend(ways.entering(APPLICATION), settings)
 
     app = Tegata(settings, open_, development=_development(seed, base_url))
 

@@ -109,27 +109,39 @@ class Home:
         """Keep the secrets."""
         self.write(SECRETS, json.dumps(dict(secrets), indent=2) + "\n")
 
-    def write_database(self, target: ConnectionTarget) -> None:
-        """Tell other commands where the embedded database listens. It is a private socket without a password."""
-        told = {"pid": os.getpid(), "host": target.host, "port": target.port}
-        self.write(DATABASE, json.dumps({**told, "user": target.user, "database": target.database}) + "\n")
+    def write_database(self, target: ConnectionTarget | None) -> None:
+        """Tell other commands that a server runs here, and where its embedded database listens.
+
+        That is a private socket without a password. None: the database is the one of TEGATA_DATABASE_URL.
+        """
+        told: dict[str, Any] = {"pid": os.getpid()}
+        if target is not None:
+            told |= {"host": target.host, "port": target.port, "user": target.user, "database": target.database}
+        self.write(DATABASE, json.dumps(told) + "\n")
 
     def forget_database(self) -> None:
         """Say that the database does not run any more."""
         (self.directory / DATABASE).unlink(missing_ok=True)
 
-    def running_database(self) -> ConnectionTarget | None:
-        """Return the embedded database's administrator, if a server runs in this home."""
+    def is_running(self) -> bool:
+        """Whether `tegata dev` runs in this home."""
+        try:
+            os.kill(int(self._read_json(DATABASE)["pid"]), 0)
+        except (KeyError, ValueError, TypeError, OSError):
+            return False
+        return True
+
+    def embedded_database(self) -> ConnectionTarget | None:
+        """Return the way in of the embedded database's administrator, if that is what runs here."""
         found = self._read_json(DATABASE)
         try:
-            os.kill(int(found["pid"]), 0)
             return ConnectionTarget(
                 host=str(found["host"]),
                 port=int(found["port"]),
                 user=str(found["user"]),
                 database=str(found["database"]),
             )
-        except (KeyError, ValueError, TypeError, OSError):
+        except (KeyError, ValueError, TypeError):
             return None
 
     def write(self, name: str, text: str) -> None:
