@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tegata.postgres.bootstrap import bootstrap
+from tegata.postgres.doctor import examine
 from tegata.postgres.migrate import MigrationError, Pending, migrate, migration_script, newest_revision, pending
 from tegata.postgres.stored_functions import wanted_functions
 from tegata.postgres.target import ConnectionTarget
@@ -73,6 +74,8 @@ def test_an_administrator_without_superuser_can_bootstrap_and_take_the_roles(
             migrate(target)
         for role in ("tegata_app", "tegata_maint", "tegata_owner"):
             assert run(target.taking_role(role), "select current_user::text") == [(role,)]
+        diagnosis = examine(target, application=target.taking_role("tegata_app"))
+        assert (diagnosis.findings, diagnosis.remarks) == ((), ())
     finally:
         fresh.stop()
 

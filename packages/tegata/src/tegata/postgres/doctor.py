@@ -68,6 +68,10 @@ def examine(
             role = _current_user(connection)
             probed.append(probe_application(connection, schema, frozenset(EXEMPT)))
     with _connect(catalogue) as connection:
+        if _is_migrator(connection):
+            # Memberships need not be inherited; canaries are made with the owner's rights.
+            connection.execute(f"set role {OWNER}".encode())
+            connection.commit()
         findings = _ask_catalogue(connection, schema, role)
         connection.rollback()
         probed.append(probe_canaries(connection, schema, role, frozenset(EXEMPT)))
@@ -93,6 +97,16 @@ def _current_user(connection: psycopg.Connection[tuple[object, ...]]) -> str:
     row = connection.execute("select current_user::text").fetchone()
     assert row is not None
     return str(row[0])
+
+
+def _is_migrator(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Whether this login is no superuser and may act as the owner."""
+    row = connection.execute(
+        "select exists (select from pg_roles where rolname = %s and pg_has_role(session_user, oid, 'MEMBER'))"
+        " and not (select rolsuper from pg_roles where rolname = session_user)",
+        (OWNER,),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _ask_catalogue(connection: psycopg.Connection[tuple[object, ...]], schema: str, role: str) -> list[Finding]:

@@ -210,7 +210,9 @@ CHECKS = (
               and not exists (select from pg_constraint k
                                 join pg_attribute a on a.attrelid = k.confrelid and a.attnum = k.confkey[1]
                                where k.conrelid = t.oid and k.contype = 'f' and k.conkey = array[t.tenant_column]
-                                 and k.confrelid = to_regclass(quote_ident(%(schema)s) || '.tenant')
+                                 and k.confrelid = (
+                                   select r.oid from pg_class r join pg_namespace n on n.oid = r.relnamespace
+                                    where n.nspname = %(schema)s and r.relname = 'tenant')
                                  and a.attname = 'tenant_id') order by 1"""
         ),
         "tenant_id has no foreign key to the tenant table",

@@ -176,7 +176,7 @@ def people() -> None:
         """,
         key=["user_id", "client_id"],
         references=["(user_id) account", "(client_id) client"],
-        application=READ_WRITE,
+        application="select, insert, update",
     )
     op.execute("create index consent_client on tegata.consent (tenant_id, client_id)")
 
@@ -209,7 +209,7 @@ def grants_and_tokens() -> None:
         """,
         key=["grant_id"],
         references=["(user_id) account", "(client_id) client"],
-        application=READ_WRITE,
+        application="select, insert, update",
         storage="with (fillfactor = 80)",
     )
     op.execute("create index grant_record_account on tegata.grant_record (tenant_id, user_id)")
@@ -228,7 +228,7 @@ def grants_and_tokens() -> None:
         """,
         key=["digest"],
         references=["(grant_id) grant_record"],
-        application=READ_WRITE,
+        application="select, insert, update",
         storage="with (fillfactor = 80)",
     )
     op.execute("create index authorization_code_grant on tegata.authorization_code (tenant_id, grant_id)")
