@@ -11,6 +11,7 @@ import pytest
 
 from . import dev_server
 from .contract import Dev, Tenant, User, read_dev
+from .extra_clients import add_extra_clients
 from .relying_party import Browser, Party, RelyingParty, plain_client
 
 NewBrowser = Callable[[], Browser]
@@ -100,6 +101,20 @@ def party(dev: Dev, http: httpx2.Client) -> Party:
         if (tenant, suffix) not in known:
             known[tenant, suffix] = RelyingParty.discover(dev.tenant(tenant), suffix, http)
         return known[tenant, suffix]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def extra(dev: Dev, home: Path, http: httpx2.Client) -> Callable[[str], RelyingParty]:
+    """`extra("opaque")`: the relying party `demo-opaque`, one of `extra_clients.CHOICES`."""
+    tenant = add_extra_clients(home, dev).tenant("demo")
+    known: dict[str, RelyingParty] = {}
+
+    def find(suffix: str) -> RelyingParty:
+        if suffix not in known:
+            known[suffix] = RelyingParty.discover(tenant, suffix, http)
+        return known[suffix]
 
     return find
 

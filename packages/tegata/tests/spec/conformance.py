@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,11 @@ class Op:
     party: RelyingParty
     user: User
     mode: str
+    pkce: bool = True
 
     def attempt(self, **params: Any) -> Attempt:
-        return self.party.attempt(**({"response_mode": None if self.mode == "query" else self.mode} | params))
+        ours = {"response_mode": None if self.mode == "query" else self.mode, "pkce": self.pkce}
+        return self.party.attempt(**(ours | params))
 
     def happy(self, browser: Browser, **params: Any) -> Signed:
         """A sign-in that must succeed, whatever `params` add."""
@@ -92,6 +95,6 @@ def error_page(shown: Page | Landing, code: str, *words: str) -> Page:
 
 
 @pytest.fixture(params=["query", "form_post"])
-def op(request: pytest.FixtureRequest, web: RelyingParty, user: User) -> Op:
-    """Basic OP and Form Post OP differ in this alone."""
-    return Op(web, user, request.param)
+def op(request: pytest.FixtureRequest, extra: Callable[[str], RelyingParty], user: User) -> Op:
+    """Basic OP and Form Post OP differ in this alone. Like the suite, the client (profile `oidc-legacy`) sends no PKCE."""
+    return Op(extra("legacy"), user, request.param, pkce=False)

@@ -1,7 +1,6 @@
 """OpenID Foundation plans Basic OP (`query`) and Form Post OP (`form_post`), one test for each module.
 
-The suite sends most requests without PKCE, which needs a client of profile `oidc-legacy`; the clients of `tegata dev`
-have the default profile, so these tests send PKCE.
+The suite sends most requests without PKCE, which needs clients of profile `oidc-legacy` (`acceptance.extra_clients`).
 """
 
 from __future__ import annotations
@@ -9,16 +8,17 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import jwt
-from packages.tegata.tests.acceptance.contract import Tenant
 from packages.tegata.tests.acceptance.fixtures import NewBrowser
 from packages.tegata.tests.acceptance.pages import Page
-from packages.tegata.tests.acceptance.relying_party import Browser, Landing, Party, bearer, refusal, success
+from packages.tegata.tests.acceptance.relying_party import Browser, Landing, RelyingParty, bearer, refusal, success
 
 from .conformance import Op, Signed, error_page
 
+Extra = Callable[[str], RelyingParty]
 PROFILE = {"name", "family_name", "given_name", "preferred_username", "profile", "picture", "website", "gender"} | {
     "birthdate",
     "zoneinfo",
@@ -258,8 +258,8 @@ def test_oidcc_ensure_post_request_succeeds(op: Op, browser: Browser) -> None:
     op.finish(attempt, browser.sign_in(op.party.endpoint("authorization"), op.user, data=attempt.params))
 
 
-def test_oidcc_server_client_secret_post(op: Op, browser: Browser, party: Party) -> None:
-    Op(party("demo", "post"), op.user, op.mode).happy(browser)
+def test_oidcc_server_client_secret_post(op: Op, browser: Browser, extra: Extra) -> None:
+    Op(extra("legacypost"), op.user, op.mode, pkce=False).happy(browser)
 
 
 def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(op: Op, browser: Browser) -> None:
@@ -286,7 +286,7 @@ def test_oidcc_ensure_request_object_with_redirect_uri(op: Op, browser: Browser)
     assert "elsewhere" not in landing.url
 
 
-def test_oidcc_refresh_token(op: Op, new_browser: NewBrowser, party: Party, demo: Tenant) -> None:
+def test_oidcc_refresh_token(op: Op, new_browser: NewBrowser, extra: Extra) -> None:
     """OIDC Core §12: refreshing works, keeps who signed in, and a refresh token is bound to its client."""
     signed = op.happy(new_browser(), scope="openid offline_access", prompt="consent")
     again = success(op.party.refresh(signed.tokens["refresh_token"]))
@@ -296,12 +296,13 @@ def test_oidcc_refresh_token(op: Op, new_browser: NewBrowser, party: Party, demo
         claims = op.party.verify(again["id_token"], audience=op.party.client.client_id)
         for name in ("iss", "sub", "auth_time"):
             assert claims[name] == signed.claims[name]
-    second = party("demo", "post")
-    foreign = Op(second, op.user, op.mode).happy(new_browser(), scope="openid offline_access", prompt="consent")
+    second = extra("legacypost")
+    foreign = Op(second, op.user, op.mode, pkce=False).happy(
+        new_browser(), scope="openid offline_access", prompt="consent"
+    )
     refusal(op.party.refresh(foreign.tokens["refresh_token"]), "invalid_grant")
     success(second.refresh(foreign.tokens["refresh_token"]))
 
 
 def test_oidcc_ensure_request_with_valid_pkce_succeeds(op: Op, browser: Browser) -> None:
-    signed = op.happy(browser)
-    assert "code_challenge" in signed.attempt.params
+    assert "code_challenge" in op.happy(browser, pkce=True).attempt.params
