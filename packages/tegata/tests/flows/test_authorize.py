@@ -10,7 +10,7 @@ import pytest
 
 from tegata.protocol.interaction import ACR_PASSWORD
 from tegata.testing.relying_party import Browser, Page, RelyingParty, claims_of, handle_in
-from tegata.testing.server import API, CALLBACK, OTHER_API, Server
+from tegata.testing.server import API, CALLBACK, OTHER_API, Interleaved, Server, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -422,6 +422,16 @@ async def test_of_two_tabs_with_the_same_request_one_gets_a_code(server: Server,
     assert (len(codes), len(pages)) == (1, 1)
     assert pages[0].status == 400
     assert (await browser.approve(page)).status == 400
+
+
+async def test_of_approving_and_denying_at_once_only_one_reaches_the_client() -> None:
+    async with serving(through=Interleaved) as server:
+        web, browser = RelyingParty(server), Browser(server)
+        page = await browser.sign_in(await browser.get(web.url()))
+        replies = await asyncio.gather(
+            browser.approve(page), *(browser.submit(page, "consent-form", "consent-deny") for _ in range(5))
+        )
+        assert sum(reply.location is not None for reply in replies) == 1
 
 
 async def test_a_request_that_waits_for_pages_expires(server: Server, web: RelyingParty, browser: Browser) -> None:

@@ -76,7 +76,8 @@ async def deny(services: Services, loaded: LoadedTenant, handle: str, origin: Or
     pending = await _load(services, loaded, handle, origin)
     if isinstance(pending, Answer):
         return pending
-    await services.storage.drop_interaction(loaded.tenant_id, Digest(digest_of(handle)))
+    if not await services.storage.drop_interaction(loaded.tenant_id, Digest(digest_of(handle))):
+        raise _gone()  # answered in another window: the client gets one answer
     return _failure(services, loaded, pending.client, pending.target, access_denied(), origin=origin)
 
 
