@@ -30,6 +30,8 @@ async def exchange(
     requested_scopes = scopes.parse(parameters.get("scope")) or None
     policy, now = loaded.tenant.policy, services.clock()
     requested_resources = resource.parse(parameters.all("resource"), policy)
+    # What can be refused is refused before the rotation: afterwards the client would be without its successor.
+    resource.audience(requested_resources, (), client.metadata, policy, loaded.issuer)
     text, digest = issue.make_refresh_token()
     rotated = await services.storage.rotate_refresh_token(
         loaded.tenant_id,
@@ -93,7 +95,9 @@ async def _answer(
         raise rules.refusal(rotated.outcome)
     policy = loaded.tenant.policy
     granted = requested_scopes or grant.scopes
-    audience = resource.audience(requested_resources, grant.resources, client.metadata, policy, loaded.issuer)
+    # Of several resources the first one is meant when none is named: it is too late to ask.
+    named = requested_resources or grant.resources[:1]
+    audience = resource.audience(named, grant.resources, client.metadata, policy, loaded.issuer)
     access = issue.access_token_for_user(loaded, client, grant, user, scopes=granted, audience=audience, now=now)
     if access.opaque is not None:
         kept = await services.storage.store_tokens(
