@@ -10,6 +10,7 @@ from tegata.flows.services import Services
 from tegata.flows.token import issue
 from tegata.protocol import resource
 from tegata.protocol.client import Client
+from tegata.protocol.errors import invalid_target
 from tegata.protocol.grants import authorization_code as rules
 from tegata.protocol.names import Digest
 from tegata.protocol.parameters import Parameters
@@ -39,6 +40,8 @@ async def exchange(
     )
     policy = loaded.tenant.policy
     requested = resource.parse(parameters.all("resource"), policy)
+    if requested and not grant.resources:  # the person was shown no resource, and a refresh could not name it either
+        raise invalid_target("the resource was not part of the authorization", "resource_not_granted")
     audience = resource.audience(requested, grant.resources, client.metadata, policy, loaded.issuer)
     access = issue.access_token_for_user(loaded, client, grant, user, scopes=grant.scopes, audience=audience, now=now)
     refresh_text, refresh = None, None
