@@ -12,8 +12,8 @@ from .pages import Form, Page
 from .relying_party import Browser, Landing, RelyingParty
 
 
-def sign_in_form(web: RelyingParty, browser: Browser, **params: str) -> Form:
-    shown = browser.visit(web.attempt(**params).url)
+def sign_in_form(web: RelyingParty, browser: Browser) -> Form:
+    shown = browser.visit(web.attempt().url)
     assert isinstance(shown, Page)
     form = shown.form_with(button="login-submit")
     assert form is not None
@@ -93,8 +93,8 @@ def test_consent_cannot_be_given_twice_for_one_request(web: RelyingParty, browse
 
 def test_consent_cannot_be_smuggled_into_the_request(web: RelyingParty, browser: Browser) -> None:
     """Parameters of the forms mean nothing at the authorization endpoint."""
-    smuggled = {"decision": "approve", "csrf_token": "x", "username": "yamada", "password": "x"}
-    assert isinstance(browser.visit(web.attempt(**smuggled).url), Page)
+    attempt = web.attempt(decision="approve", csrf_token="x", username="yamada", password="x")
+    assert isinstance(browser.visit(attempt.url), Page)
 
 
 def test_address_of_another_persons_request_shows_nothing(

@@ -96,5 +96,5 @@ def error_page(shown: Page | Landing, code: str, *words: str) -> Page:
 
 @pytest.fixture(params=["query", "form_post"])
 def op(request: pytest.FixtureRequest, extra: Callable[[str], RelyingParty], user: User) -> Op:
-    """Basic OP and Form Post OP differ in this alone. Like the suite, the client (profile `oidc-legacy`) sends no PKCE."""
+    """Basic OP and Form Post OP differ in this alone. Like the suite's, the client sends no PKCE."""
     return Op(extra("legacy"), user, request.param, pkce=False)
