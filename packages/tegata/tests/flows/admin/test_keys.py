@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tegata.crypto.envelope import Envelope, SealBroken
 from tegata.flows.admin.keys import MARGIN_SECONDS, NoSuchTenant, list_keys, rotate
 from tegata.storage.records import SigningKeyRecord
 
@@ -94,3 +95,16 @@ async def test_a_record_does_not_show_its_sealed_key(desk: Desk) -> None:
     for key in await list_keys(desk.storage, "acme"):
         assert isinstance(key, SigningKeyRecord)
         assert "sealed" not in repr(key)
+
+
+async def test_another_master_key_is_refused_before_a_key_is_sealed_under_it(desk: Desk) -> None:
+    """The server could open one of the two only."""
+    await desk.apply(tenant())
+    before = await keys(desk)
+    desk.envelope = Envelope([b"x" * 32])
+    with pytest.raises(SealBroken):
+        await rotate(desk.storage, desk.maker, "acme")
+    with pytest.raises(SealBroken):
+        await desk.apply(tenant("beta"))
+    assert await keys(desk) == before
+    assert await desk.storage.find_tenant("beta") is None

@@ -25,6 +25,7 @@ from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.http_server import HttpServer, address_of, bind
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
+from tegata.flows.admin.keys import check_master_key
 from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, bootstrap
 from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.migrate import migrate
@@ -135,6 +136,7 @@ async def _serve(settings: Settings, home: Home, ways: Ways, listener: socket.so
     home.write_secrets(seed.values)
     async with operator_storage(ways.entering(MAINTENANCE)) as storage:
         envelope = Envelope.from_text(settings.master_key.get_secret_value())
+        await check_master_key(storage, envelope)
         await plant(Operator(storage, envelope), seed, base_url=base_url)
 
     async def open_() -> Backend:

@@ -59,7 +59,12 @@ async def apply(operator: Operator, desired: Sequence[DesiredTenant], *, prune: 
 
 
 async def carry_out(operator: Operator, wanted: Plan, current: dict[str, CurrentTenant]) -> None:
-    """Make the changes of a plan. Raises `Conflict` if somebody else made the same thing in the meantime."""
+    """Make the changes of a plan.
+
+    Raises `Conflict` if somebody else made the same thing in the meantime, `SealBroken` for another master key.
+    """
+    if any(change.kind == "SigningKey" for change in wanted.changes):
+        await keys.check_master_key(operator.storage, operator.envelope)
     ids = {name: tenant.record.tenant_id for name, tenant in current.items()}
     for change in wanted.changes:
         if change.action == "unchanged":

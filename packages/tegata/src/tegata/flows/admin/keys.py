@@ -59,6 +59,14 @@ class KeyMaker:
         return SigningKeyRecord(public["kid"], algorithm, state, public, sealed, moment, moment)
 
 
+async def check_master_key(storage: OperatorStorage, envelope: Envelope) -> None:
+    """Raise `SealBroken` unless the master key opens what is stored: a key sealed under another one would be lost."""
+    for tenant in await storage.list_tenants(limit=1):
+        owner = str(tenant.tenant_id)
+        for key in await storage.signing_keys(tenant.tenant_id):
+            envelope.open(key.sealed_private_key, tenant=owner, purpose=SIGNING_KEY_PURPOSE)
+
+
 async def list_keys(storage: OperatorStorage, tenant: str) -> Sequence[SigningKeyRecord]:
     """Return a tenant's keys, newest first. Raises `NoSuchTenant`."""
     record = await _tenant(storage, tenant)
@@ -70,9 +78,10 @@ async def rotate(
 ) -> Sequence[Rotation]:
     """Rotate the keys of these algorithms (default: all), then drop previous keys that nothing valid needs.
 
-    Raises `NoSuchTenant`.
+    Raises `NoSuchTenant`, `SealBroken`.
     """
     record = await _tenant(storage, tenant)
+    await check_master_key(storage, maker.envelope)
     done = [await _rotate(storage, maker, record, name) for name in algorithms or get_args(SigningAlgorithm)]
     clients = await storage.list_clients(record.tenant_id)
     oldest = maker.now() - longest_lifetime(record.policy, clients) - MARGIN_SECONDS
