@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 Algorithm = Literal["ES256", "RS256"]
@@ -32,13 +33,14 @@ def private_bytes(key: SigningKey) -> bytes:
 
 def parse_private(raw: bytes) -> SigningKey:
     """Read what `private_bytes` wrote. Raises `ValueError`."""
-    return _signing_key(json.loads(raw))
+    document = json.loads(raw)
+    if not isinstance(document, dict):
+        raise ValueError("not a key")
+    return _signing_key(document)
 
 
 def parse_public(jwk: Mapping[str, Any]) -> SigningKey:
     """Read a public EC P-256 or RSA JWK of at least 2048 bits. Raises `ValueError`; private members are dropped."""
-    if jwk.get("kty") not in {"EC", "RSA"}:
-        raise ValueError("not an EC or RSA key")
     key = _signing_key({name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS})
     if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS:
         raise ValueError("RSA keys below 2048 bits are refused")
@@ -51,7 +53,12 @@ _PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
 def _signing_key(jwk: dict[str, Any]) -> SigningKey:
-    key = JWKRegistry.import_key(jwk)
+    if jwk.get("kty") not in ("EC", "RSA"):
+        raise ValueError("not an EC or RSA key")
+    try:
+        key = JWKRegistry.import_key(jwk)
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"not a usable key: {type(error).__name__}") from None  # the text may repeat the key
     if not isinstance(key, ECKey | RSAKey):
         raise ValueError("not a signing key")
     return key
