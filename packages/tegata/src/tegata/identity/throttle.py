@@ -7,7 +7,7 @@ so that somebody who guesses cannot keep the owner out (pitfalls P70).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,16 @@ def wait_seconds(failures: int, last_failure_at: float, free: int, limits: Throt
 
 
 def address_prefix(address: str | None) -> str:
-    """Return the network that counts as one guesser: the IPv4 address, or the /64 of an IPv6 one."""
+    """Return the network that counts as one guesser: the IPv4 address, or the /64 of an IPv6 one.
+
+    A socket for both families writes IPv4 peers as ::ffff:192.0.2.7; one /64 of all of them would be one bucket.
+    """
     if address is None:
         return "unknown"
     try:
         parsed = ip_address(address)
     except ValueError:
         return "unknown"
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
     return str(ip_network(f"{parsed}/{32 if parsed.version == 4 else 64}", strict=False))
