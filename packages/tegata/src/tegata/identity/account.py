@@ -35,6 +35,7 @@ def normalize_username(text: str) -> str:
     """Return the form under which a username or e-mail address is looked up.
 
     NFKC and case folding, so that full-width and upper-case input finds the account (PRECIS, RFC 8265 §3.3, without
-    its refusals: what may be registered is decided when an account is made, not when somebody types).
+    its refusals: what may be registered is decided when an account is made, not when somebody types). Normalised
+    again after folding, which can leave a letter and its accent apart.
     """
-    return unicodedata.normalize("NFKC", text).strip().casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
