@@ -26,6 +26,9 @@ from tegata.storage.records import SigningKeyRecord
 
 Clock = Callable[[], float]
 SIGNING_KEY_PURPOSE = "signing-key"
+# Longer names are nobody's: they are not asked for, and not kept. Absent ones are, so endless ones would fill memory.
+_MAX_TENANT_CHARACTERS = 63
+_MAX_CLIENT_CHARACTERS = 512
 
 _T = TypeVar("_T")
 
@@ -89,10 +92,14 @@ class Directory:
 
     async def find_tenant(self, name: str) -> LoadedTenant | None:
         """Return the tenant of this name, or None."""
+        if not 0 < len(name) <= _MAX_TENANT_CHARACTERS:
+            return None
         return await self._tenants.get(name, self._load_tenant)
 
     async def find_client(self, tenant_id: TenantId, client_id: str) -> Client | None:
         """Return the client, or None."""
+        if not 0 < len(client_id) <= _MAX_CLIENT_CHARACTERS:
+            return None
         return await self._clients.get((tenant_id, client_id), self._load_client)
 
     def changed(self, tenant_id: TenantId | None, kind: str, key: str) -> None:
