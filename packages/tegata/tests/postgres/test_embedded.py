@@ -19,27 +19,42 @@ import pytest
 from tegata.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tegata.postgres.postmaster import is_alive, read_pid
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import fastest_directory
 
 OLD = Path("/usr/lib/postgresql/15/bin")
+
+
+PARAMETERS = [
+    pytest.param(None, id="PostgreSQL 18 of the wheel"),
+    pytest.param(
+        OLD, id="PostgreSQL 15", marks=pytest.mark.skipif(not OLD.exists(), reason="PostgreSQL 15 is not installed")
+    ),
+]
 
 
 @pytest.fixture
 def state() -> Iterator[Path]:
     # pytest's own temporary paths may be too long for a socket, and that case has its own test.
-    with tempfile.TemporaryDirectory(prefix="tg-") as directory:
+    with tempfile.TemporaryDirectory(prefix="tg-", dir=fastest_directory()) as directory:
         yield Path(directory, "postgres")
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(None, id="PostgreSQL 18 of the wheel"),
-        pytest.param(
-            OLD, id="PostgreSQL 15", marks=pytest.mark.skipif(not OLD.exists(), reason="PostgreSQL 15 is not installed")
-        ),
-    ]
-)
-def server(request: pytest.FixtureRequest, state: Path) -> Callable[[], EmbeddedPostgres]:
-    return lambda: EmbeddedPostgres(state, bindir=request.param, durable=False)
+@pytest.fixture(scope="module", params=PARAMETERS)
+def made(request: pytest.FixtureRequest) -> Iterator[tuple[Path | None, Path]]:
+    """Programs, and a cluster made by them at its first start: making one takes longer than everything else."""
+    with tempfile.TemporaryDirectory(prefix="tg-", dir=fastest_directory()) as directory:
+        with EmbeddedPostgres(Path(directory, "postgres"), bindir=request.param, durable=False):
+            pass
+        yield request.param, Path(directory, "postgres", "data")
+
+
+@pytest.fixture
+def server(made: tuple[Path | None, Path], state: Path) -> Callable[[], EmbeddedPostgres]:
+    """Servers on one state directory, in which there has been one before."""
+    bindir, data = made
+    state.mkdir()
+    subprocess.run(["cp", "-a", str(data), str(state / "data")], check=True)
+    return lambda: EmbeddedPostgres(state, bindir=bindir, durable=False)
 
 
 def ask(target: ConnectionTarget, query: str) -> object:
@@ -109,15 +124,17 @@ def test_after_a_killed_parent_the_next_start_works(
     assert not is_alive(left)
 
 
-def test_a_killed_server_recovers_what_was_committed(state: Path) -> None:
-    broken = EmbeddedPostgres(state)
+def test_a_killed_server_recovers_what_was_committed(made: tuple[Path | None, Path], state: Path) -> None:
+    state.mkdir()
+    subprocess.run(["cp", "-a", str(made[1]), str(state / "data")], check=True)
+    broken = EmbeddedPostgres(state, bindir=made[0])
     target = broken.start()
     ask(target, "create table kept as select 42 as value")
     pid = read_pid(state / "data")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     broken.stop()
-    with EmbeddedPostgres(state) as target:
+    with EmbeddedPostgres(state, bindir=made[0]) as target:
         assert ask(target, "select value from kept") == 42
 
 
@@ -141,9 +158,11 @@ def test_an_interrupted_first_start_leaves_nothing_half_made(state: Path) -> Non
         assert ask(target, "select 1") == 1
 
 
-def test_a_long_path_gets_a_short_private_socket_directory(state: Path) -> None:
+def test_a_long_path_gets_a_short_private_socket_directory(made: tuple[Path | None, Path], state: Path) -> None:
     deep = state / ("x" * 60) / ("y" * 60)
-    with EmbeddedPostgres(deep, durable=False) as target:
+    deep.mkdir(parents=True)
+    subprocess.run(["cp", "-a", str(made[1]), str(deep / "data")], check=True)
+    with EmbeddedPostgres(deep, bindir=made[0], durable=False) as target:
         assert len(target.host) < 80
         assert stat.S_IMODE(os.stat(target.host).st_mode) == 0o700
         assert ask(target, "select 1") == 1
@@ -160,3 +179,23 @@ def test_data_of_another_version_is_refused_in_words(state: Path) -> None:
 def test_a_directory_without_programs_is_refused_in_words(state: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="no working PostgreSQL"):
         EmbeddedPostgres(state, bindir=Path("/nonexistent")).start()
+
+
+def test_a_discarded_cluster_is_gone_with_the_server_left_behind(
+    server: Callable[[], EmbeddedPostgres], state: Path
+) -> None:
+    first = server()
+    starter = threading.Thread(target=first.start)
+    starter.start()
+    starter.join()
+    old = read_pid(state / "data")
+    assert old is not None
+    with pytest.raises(EmbeddedPostgresError, match="already runs"):
+        server().discard()
+    first._lock.close()  # type: ignore[union-attr]  # what the kernel does when the parent is killed
+    server().discard()
+    assert not state.exists()
+    assert not is_alive(old)
+    server().discard()
+    assert first._process is not None
+    first._process.wait(10)

@@ -111,7 +111,7 @@ class EmbeddedPostgres:
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._take_lock()
         try:
-            account = _Account.for_directory(self._data, self._state)
+            account = _Account.for_directory(self._data)
             version = self._check_version(bindir)
             socket = self._socket_directory(account)
             target = ConnectionTarget(host=str(socket), port=PORT, user=SUPERUSER, database="postgres")
@@ -136,6 +136,25 @@ class EmbeddedPostgres:
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
+
+    def discard(self) -> None:
+        """Remove the cluster and everything in it. A server left behind is ended first.
+
+        It would otherwise remove the socket of its successor when it notices. Raises `EmbeddedPostgresError`.
+        """
+        if not self._state.exists():
+            return
+        self._take_lock()
+        try:
+            account = _Account.for_directory(self._data)
+            socket = self._socket_path(account)
+            if self._data.exists():
+                end_leftover(self._data, ConnectionTarget(str(socket), SUPERUSER, "postgres", PORT))
+            shutil.rmtree(self._state)
+            if socket.is_dir() and not socket.is_symlink() and socket.stat().st_uid == account.uid:
+                shutil.rmtree(socket)
+        finally:
+            self.stop()
 
     def _take_lock(self) -> None:
         lock = (self._state / "lock").open("a+")
@@ -167,14 +186,18 @@ class EmbeddedPostgres:
             )
         return int(programs)
 
-    def _socket_directory(self, account: _Account) -> Path:
+    def _socket_path(self, account: _Account) -> Path:
         directory = self._state / "run"
         # The server splits its setting at commas and quotes, so only plain paths are given to it.
-        if len(os.fsencode(directory)) > _LONGEST_DIRECTORY or not re.fullmatch(r"[\w/.-]+", str(directory), re.ASCII):
-            runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-            fits = runtime and len(runtime) < 40 and os.access(runtime, os.W_OK)
-            base = Path(runtime if fits else "/tmp")  # noqa: S108 - TMPDIR may be long; ownership is checked below
-            directory = base / f"tegata-{account.uid}-{sha256(os.fsencode(self._state)).hexdigest()[:16]}"
+        if len(os.fsencode(directory)) <= _LONGEST_DIRECTORY and re.fullmatch(r"[\w/.-]+", str(directory), re.ASCII):
+            return directory
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        fits = runtime and len(runtime) < 40 and os.access(runtime, os.W_OK)
+        base = Path(runtime if fits else "/tmp")  # noqa: S108 - TMPDIR may be long; ownership is checked when used
+        return base / f"tegata-{account.uid}-{sha256(os.fsencode(self._state)).hexdigest()[:16]}"
+
+    def _socket_directory(self, account: _Account) -> Path:
+        directory = self._socket_path(account)
         try:
             directory.mkdir(mode=0o700)
             account.own(directory)
@@ -247,7 +270,7 @@ class _Account:
         self.gid = gid
 
     @classmethod
-    def for_directory(cls, data: Path, state: Path) -> _Account:
+    def for_directory(cls, data: Path) -> _Account:
         """PostgreSQL refuses root, so root runs it as the owner of the data or as nobody (uid 65534)."""
         try:
             owner = data.stat()

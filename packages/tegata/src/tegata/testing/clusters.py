@@ -47,7 +47,7 @@ class Cluster:
 
     def __init__(self, bindir: Path | None = None) -> None:
         self.is_installed = bindir is None or bindir.exists()
-        self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=_fastest_directory())
+        self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=fastest_directory())
         self._server = EmbeddedPostgres(
             Path(self._directory, "pg"), bindir=bindir, durable=False, settings={"max_connections": "200"}
         )
@@ -104,7 +104,7 @@ class Cluster:
             connection.execute(statement)
 
 
-def _fastest_directory() -> str | None:
+def fastest_directory() -> str | None:
     """Memory where there is room for it, else the temporary directory (pytest's paths are too long for a socket)."""
     memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
