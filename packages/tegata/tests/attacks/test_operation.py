@@ -1,0 +1,77 @@
+"""Mistakes of operation that take a wall away without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tegata.crypto.envelope import Envelope, new_master_key
+from tegata.flows.admin import keys
+from tegata.flows.admin.keys import KeyMaker
+from tegata.postgres.storage import PostgresStorage
+from tegata.settings import Settings, SettingsError, check_for_production
+from tegata.storage.errors import StorageError
+from tegata.testing.clock import SetClock
+from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.memory import MemoryStorage
+from tegata.testing.records import Inhabited, inhabit
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.xfail(strict=True, reason="only the authority of a URL is looked at for the remote host")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "host=db.example.com user=tegata_app dbname=tegata",
+        "postgresql:///tegata?host=db.example.com&user=tegata_app",
+        "postgresql://localhost/tegata?host=db.example.com",
+        "postgresql://tegata_app@/tegata?hostaddr=192.0.2.1",
+    ],
+)
+def test_a_remote_database_without_verified_tls_is_refused_however_it_is_written(url: str) -> None:
+    values: dict[str, Any] = {
+        "base_url": "https://id.example.com",
+        "master_key": SecretStr(new_master_key()),
+        "database_url": SecretStr(url),
+    }
+    with pytest.raises(SettingsError, match="verify-full"):
+        check_for_production(Settings(**values))
+
+
+@pytest.mark.xfail(strict=True, reason="nothing looks at the rights of the role that the server enters as")
+@pytest.mark.parametrize("way", ["admin", "owner", "maintenance"])
+async def test_the_server_does_not_start_as_a_role_that_row_level_security_does_not_bind(
+    migrated_database: MigratedDatabase, way: str
+) -> None:
+    """Pitfalls P14: the wrong one of three URLs in a secret, and the wall is gone."""
+    storage = PostgresStorage(getattr(migrated_database, way))
+    try:
+        with pytest.raises(StorageError):
+            await storage.check()
+    finally:
+        await storage.close()
+
+
+@pytest.fixture
+async def tenant() -> tuple[MemoryStorage, Inhabited, KeyMaker, SetClock]:
+    clock = SetClock()
+    storage = MemoryStorage(clock)
+    return storage, await inhabit(storage), KeyMaker(Envelope.from_text(new_master_key()), clock), clock
+
+
+@pytest.mark.xfail(strict=True, reason="the next key may sign the moment after it was made")
+async def test_a_key_signs_only_after_every_cached_jwks_can_have_it(
+    tenant: tuple[MemoryStorage, Inhabited, KeyMaker, SetClock],
+) -> None:
+    """Pitfalls P62: a JWKS is kept for 300 s by others and for 30 s by other workers of ours."""
+    storage, here, maker, clock = tenant
+    await keys.rotate(storage, maker, here.name, ["ES256"])
+    published = {key.kid for key in await storage.signing_keys(here.tenant_id)}
+    for _ in range(2):
+        clock.advance(1)
+        await keys.rotate(storage, maker, here.name, ["ES256"])
+    active = [key.kid for key in await storage.signing_keys(here.tenant_id) if key.state == "active"]
+    assert set(active) <= published
