@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import jsonschema
 import pytest
 import yaml
 
-from tegata.flows.admin.documents import parse_documents
+from tegata.flows.admin.documents import ClientSpec, RoleSpec, UserSpec, parse_documents
 from tegata.flows.admin.problems import InvalidDocuments
 from tegata.flows.admin.schema import document_schema, schema_text
+from tegata.protocol.policy import TenantPolicy
 
 from .documents_of import client, role, tenant, user
 
@@ -56,3 +59,20 @@ def test_schema_and_reader_refuse_the_same(text: str, change: dict[str, Any]) ->
     assert not SCHEMA.is_valid(document)
     with pytest.raises(InvalidDocuments):
         parse_documents(json.dumps(document), "x.yaml")
+
+
+def test_every_field_stands_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "configuration-as-code.md").read_text()
+    specs = (TenantPolicy, ClientSpec, RoleSpec, UserSpec)
+    fields = {field.name for spec in specs for field in dataclasses.fields(spec)}
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+
+
+def test_every_default_in_the_reference_is_the_codes() -> None:
+    """Rows with one field and a plain value."""
+    text = (ROOT / "docs" / "reference" / "configuration-as-code.md").read_text()
+    defaults = {field.name: field.default for field in dataclasses.fields(TenantPolicy)}
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d+|`[\w-]+`) \|", text, re.MULTILINE))
+    compared = {name: value.strip("`") for name, value in told.items() if name in defaults}
+    assert len(compared) > 10
+    assert compared == {name: str(defaults[name]) for name in compared}
