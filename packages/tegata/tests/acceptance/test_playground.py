@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-from .chromium import DESKTOP, PHONE, NewVisitor
+from .chromium import DESKTOP, PHONE, NewVisitor, Visitor
 from .contract import Dev, Tenant
 
 pytestmark = pytest.mark.browser
@@ -56,21 +56,37 @@ def test_playground_runs_the_whole_flow(
     assert visitor.overflow() <= 0
 
 
-def test_playground_refreshes_posts_and_signs_out(new_visitor: NewVisitor, dev: Dev, demo: Tenant) -> None:
-    visitor = new_visitor()
+def signed_in(visitor: Visitor, dev: Dev, demo: Tenant) -> Page:
     page = visitor.page
     page.goto(dev.base_url + "/playground")
     page.click("#playground-start")
     visitor.sign_in(demo.user_with("researcher"))
-    page.wait_for_selector("#consent-approve, #playground-refresh")
+    page.wait_for_selector("#consent-approve, #playground-sign-out")
     if page.query_selector("#consent-approve"):
         page.click("#consent-approve")
-    page.wait_for_selector("#playground-refresh", state="visible")
+    expect(page.locator("#playground-api-answer")).not_to_be_empty()
+    return page
+
+
+def test_playground_refreshes(new_visitor: NewVisitor, dev: Dev, demo: Tenant) -> None:
+    page = signed_in(new_visitor(), dev, demo)
     before = page.inner_text("#playground-access-token")
     page.click("#playground-refresh")
     expect(page.locator("#playground-access-token")).not_to_have_text(before)
-    page.click("#playground-api-post")
-    expect(page.locator("#playground-api-answer")).to_contain_text("201")
-    page.click("#playground-sign-out")
-    page.wait_for_selector("#logout-approve, #signed-out, #playground-start")
     assert not page.is_visible("#playground-error")
+
+
+def test_playground_writes_through_the_api(new_visitor: NewVisitor, dev: Dev, demo: Tenant) -> None:
+    page = signed_in(new_visitor(), dev, demo)
+    page.click("#playground-api-post")
+    expect(page.locator("#playground-api-answer")).to_contain_text('"status": 201')
+
+
+def test_playground_signs_out(new_visitor: NewVisitor, dev: Dev, demo: Tenant) -> None:
+    """Afterwards nothing is shown any more, and the next start asks for the password."""
+    page = signed_in(new_visitor(), dev, demo)
+    page.click("#playground-sign-out")
+    expect(page.locator("#playground-sign-out")).to_be_hidden()
+    expect(page.locator("#playground-id-token")).to_be_hidden()
+    page.click("#playground-start")
+    page.wait_for_selector("#password")
