@@ -19,8 +19,8 @@ AsgiApp = Callable[
 
 TENANTS = ("demo", "other")
 _PACKAGE = Path(tegata.__file__).resolve().parent
-# src/tegata -> src -> packages/tegata -> packages -> root of the checkout
-_PLACES = (_PACKAGE / "examples", _PACKAGE.parents[3] / "examples")
+# In a wheel; in a checkout, whose root is above packages/tegata/src.
+_PLACES = (_PACKAGE / "examples", _PACKAGE.parent.parent.parent.parent / "examples")
 
 
 def tenant_files() -> list[Path]:
