@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import structlog
 import uuid_utils
 
 from tegata.protocol.names import TenantId
-from tegata.storage.errors import StorageError
+from tegata.storage.errors import Unavailable
 from tegata.storage.ports import AuditLog
 from tegata.storage.records import AuditEvent
 
 _log = structlog.get_logger("tegata.audit")
+
+_Waiting = tuple[TenantId, AuditEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,10 @@ class AuditQueue:
         self._interval = interval_seconds
         self._capacity = capacity
         self._batch = batch
-        self._waiting: deque[tuple[TenantId, AuditEvent]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._dropped = 0
+        self._flushing = asyncio.Lock()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def add(self, tenant_id: TenantId, audit_event: AuditEvent) -> None:
@@ -82,31 +88,68 @@ class AuditQueue:
 
     def start(self) -> None:
         """Begin to write in the background of the running event loop."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Write what is left and end."""
+        """Write what is left and end.
+
+        A batch that is being written is waited for: were it cancelled, nobody could tell whether it was kept.
+        """
         if self._task is not None:
-            self._task.cancel()
+            self._stopping.set()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await self.flush()
 
     async def flush(self) -> None:
-        """Write everything that waits; what cannot be written stays in the queue."""
-        while self._waiting:
-            events = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-            try:
-                await self._log.write_events(events)
-            except StorageError:
-                self._waiting.extendleft(reversed(events))
-                _log.warning("audit_not_written", waiting=len(self._waiting))
-                return
-        if self._dropped:
-            _log.error("audit_events_dropped", count=self._dropped)
-            self._dropped = 0
+        """Write everything that waits; what cannot be written now stays in the queue."""
+        async with self._flushing:
+            while self._waiting:
+                batch = list(islice(self._waiting, self._batch))
+                error = await self._write(batch)
+                if error is None:
+                    self._forget(len(batch))
+                elif isinstance(error, Unavailable) or not await self._write_singly(batch):
+                    _log.warning("audit_not_written", waiting=len(self._waiting), error=type(error).__name__)
+                    return
+            if self._dropped:
+                _log.error("audit_events_dropped", count=self._dropped)
+                self._dropped = 0
+
+    async def _write(self, events: Sequence[_Waiting]) -> BaseException | None:
+        """Write, and return what went wrong: the queue has no caller to tell, and it has to go on."""
+        (error,) = await asyncio.gather(self._log.write_events(events), return_exceptions=True)
+        return error
+
+    async def _write_singly(self, batch: Sequence[_Waiting]) -> bool:
+        """Write a refused batch event by event, so that one bad event (of a deleted tenant, say) holds up no other.
+
+        Returns False, with everything still waiting, if not a single one is taken: then the store is at fault.
+        """
+        refused: list[tuple[AuditEvent, BaseException]] = []
+        done = 0
+        for waiting in batch:
+            error = await self._write([waiting])
+            if isinstance(error, Unavailable):
+                break
+            if error is not None:
+                refused.append((waiting[1], error))
+            done += 1
+        if len(refused) == done:
+            return False
+        self._forget(done)
+        for lost, error in refused:
+            _log.error("audit_event_refused", id=lost.event_id, type=lost.type, error=type(error).__name__)
+        return True
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self._waiting.popleft()
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._stopping.wait()
             await self.flush()
