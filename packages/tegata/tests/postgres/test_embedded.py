@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tegata.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from tegata.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError, wheel_binaries
 from tegata.postgres.postmaster import is_alive, read_pid
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import fastest_directory
@@ -199,3 +200,24 @@ def test_a_discarded_cluster_is_gone_with_the_server_left_behind(
     server().discard()
     assert first._process is not None
     first._process.wait(10)
+
+
+def test_programs_below_a_directory_that_only_its_owner_may_enter_can_be_run(state: Path) -> None:
+    # A checkout in /root or in a mktemp -d, started as root: PostgreSQL runs as somebody else, who must reach both.
+    installed = wheel_binaries().parent
+    closed = state.parent / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(installed, closed / "postgresql", symlinks=True)
+    with EmbeddedPostgres(closed / "postgres", bindir=closed / "postgresql" / "bin", durable=False) as target:
+        assert ask(target, "select 1") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives rights up")
+def test_started_by_root_it_keeps_one_capability(server: Callable[[], EmbeddedPostgres], state: Path) -> None:
+    with server():
+        pid = read_pid(state / "data")
+        assert pid is not None
+        status = Path(f"/proc/{pid}/status").read_text()
+    dac_override = f"{1 << 1:016x}"
+    assert f"CapEff:\t{dac_override}" in status
+    assert f"CapPrm:\t{dac_override}" in status

@@ -315,6 +315,8 @@ class _Account:
                 "--clear-groups",
                 "--inh-caps=+dac_override",
                 "--ambient-caps=+dac_override",
+                # access(2), which PostgreSQL asks about its own programs, looks at the permitted set only with this.
+                "--securebits=+no_setuid_fixup",
             ]
         # The kernel sends the signal when the *thread* that started the child ends, so only from the main thread.
         if dies_with_parent and threading.current_thread() is threading.main_thread():

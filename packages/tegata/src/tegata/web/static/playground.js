@@ -135,7 +135,7 @@ async function callApi(method) {
   const options = { method, headers };
   if (method === "POST") {
     headers["content-type"] = "application/json";
-    options.body = JSON.stringify({ name: `Playground ${new Date().toISOString()}` });
+    options.body = JSON.stringify({ title: `Playground ${new Date().toISOString()}` });
   }
   const { status, body } = await readAnswer(await fetch(config.apiUri, options));
   show("api-answer", { request: `${method} ${new URL(config.apiUri, location).pathname}`, status, body });
