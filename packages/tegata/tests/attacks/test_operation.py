@@ -41,6 +41,21 @@ def test_a_remote_database_without_verified_tls_is_refused_however_it_is_written
         check_for_production(Settings(**values))
 
 
+@pytest.mark.xfail(strict=True, reason="what stands around the host of the base URL is not looked at")
+@pytest.mark.parametrize(
+    "base_url", ["https://id.example.com/auth", "https://id.example.com\n", "https://id.example.com?"]
+)
+def test_a_base_url_that_pages_and_issuers_cannot_be_built_on_is_refused(base_url: str) -> None:
+    """Pages redirect to /{tenant}/..., which under a path prefix is somebody else's address."""
+    values: dict[str, Any] = {
+        "base_url": base_url,
+        "master_key": SecretStr(new_master_key()),
+        "database_url": SecretStr("postgresql://localhost/tegata"),
+    }
+    with pytest.raises(SettingsError, match="TEGATA_BASE_URL"):
+        check_for_production(Settings(**values))
+
+
 @pytest.mark.xfail(strict=True, reason="nothing looks at the rights of the role that the server enters as")
 @pytest.mark.parametrize("way", ["admin", "owner", "maintenance"])
 async def test_the_server_does_not_start_as_a_role_that_row_level_security_does_not_bind(
