@@ -204,11 +204,15 @@ def test_a_discarded_cluster_is_gone_with_the_server_left_behind(
 
 def test_programs_below_a_directory_that_only_its_owner_may_enter_can_be_run(state: Path) -> None:
     # A checkout in /root or in a mktemp -d, started as root: PostgreSQL runs as somebody else, who must reach both.
-    installed = wheel_binaries().parent
+    programs = wheel_binaries()
+    package = programs.parents[1]
     closed = state.parent / "closed"
     closed.mkdir(mode=0o700)
-    shutil.copytree(installed, closed / "postgresql", symlinks=True)
-    with EmbeddedPostgres(closed / "postgres", bindir=closed / "postgresql" / "bin", durable=False) as target:
+    for folder in package.parent.glob(f"{package.name}*"):  # the package and, beside it, its libraries
+        shutil.copytree(folder, closed / folder.name, symlinks=True)
+    with EmbeddedPostgres(
+        closed / "postgres", bindir=closed / programs.relative_to(package.parent), durable=False
+    ) as target:
         assert ask(target, "select 1") == 1
 
 
