@@ -132,6 +132,6 @@ def test_the_python_parser_reads_the_same_as_the_c_parser(monkeypatch: pytest.Mo
     assert read_documents(text, "x.yaml") == quick
 
 
-@pytest.mark.parametrize("text", ["\x00", "\x1f", "\x7f", "\ud800", "a\rb"])
+@pytest.mark.parametrize("text", ["\x00", "\x1f", "\x7f", "\x9b", "\ud800", "a\rb"])
 def test_control_characters_and_surrogates_are_not_storable(text: str) -> None:
     assert not is_storable(text)

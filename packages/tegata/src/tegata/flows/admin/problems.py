@@ -8,6 +8,7 @@ from dataclasses import dataclass
 Path = tuple[str | int, ...]
 
 _SHOWN = 30
+_MAX_PATH_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
-        field = path_text(self.path)
+        field = path_text(self.path)[:_MAX_PATH_CHARACTERS]
         return ": ".join(part for part in (place, self.document, f"{field} {self.message}".strip()) if part)
 
 

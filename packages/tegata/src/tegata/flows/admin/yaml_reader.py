@@ -172,7 +172,7 @@ class _Builder:
 
 def is_storable(text: str) -> bool:
     """Whether text can be kept and shown: no NUL or other control characters, no lone surrogates (pitfalls P41)."""
-    return not any((c < " " and c not in "\n\t") or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
+    return not any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _invalid(source: str, line: int | None, path: Path, message: str) -> InvalidDocuments:
