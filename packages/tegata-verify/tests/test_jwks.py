@@ -65,7 +65,15 @@ def test_weak_and_monstrous_rsa_keys_are_passed_over_without_a_warning():
         with pytest.warns():  # the library's own doubt, while the key is written
             jwk = RSAKey.import_key(public).as_dict(private=False)
         assert parse_key(jwk) is None
-    for change in ({"e": RSA["n"]}, {"n": "_" * 1400}, {"n": "_" * 100_000}, {"e": "AA"}, {"e": "AQ"}, {"n": "é"}):
+    for change in (
+        {"e": "AgAAAAE"},
+        {"e": RSA["n"]},
+        {"n": "_" * 1400},
+        {"n": "_" * 100_000},
+        {"e": "AA"},
+        {"e": "AQ"},
+        {"n": "é"},
+    ):
         assert parse_key({**RSA, **change}) is None
 
 

@@ -140,14 +140,14 @@ async def test_many_requests_with_a_rotated_key_share_one_refetch(server):
 
 
 async def test_keys_are_renewed_ahead_of_their_end_without_anybody_waiting(server, clock):
-    verifier = server.verifier(default_ttl=100, refresh_ahead=0.8)
+    verifier = server.verifier(default_ttl=100, refresh_ahead=0.8, timeout=600)
     await verifier.verify(server.signer.mint())
     clock.now += 79
     await verifier.verify(server.signer.mint())
     assert server.fetches == 1
     clock.now += 2
-    server.gate.clear()  # a request that waited for this fetch would hang
-    await verifier.verify(server.signer.mint())
+    server.gate.clear()
+    await asyncio.wait_for(verifier.verify(server.signer.mint()), 10)
     server.gate.set()
     while server.fetches < 2:
         await asyncio.sleep(0.001)
@@ -234,14 +234,14 @@ async def test_known_keys_serve_on_during_an_outage_and_end_at_the_bound(server,
 
 
 async def test_during_an_outage_requests_do_not_wait_for_the_issuer(server, clock, answer):
-    verifier = server.verifier()
+    verifier = server.verifier(timeout=600)
     await verifier.verify(server.signer.mint())
     server.answers["/demo/jwks"] = answer(status=500)
     clock.now += 301
     await verifier.verify(server.signer.mint())  # learns of the outage
     server.gate.clear()
     clock.now += 6
-    await verifier.verify(server.signer.mint())  # would hang if it waited
+    await asyncio.wait_for(verifier.verify(server.signer.mint()), 10)
     server.gate.set()
     await verifier.aclose()
 
@@ -258,6 +258,7 @@ async def test_an_issuer_that_is_down_is_not_asked_by_every_request(server, cloc
     server.answers["/demo/jwks"] = answer(server.signer.jwks())
     await verifier.verify(server.signer.mint())
     assert server.fetches == 2
+    assert await refuse(verifier, server.signer.mint(header={"kid": "guess"})) == Reason.UNKNOWN_KEY
 
 
 async def test_an_unknown_key_during_an_outage_is_not_blamed_on_the_token(server, clock, answer):
@@ -308,18 +309,47 @@ async def test_a_clock_set_back_does_not_prolong_a_copy(server, clock):
     assert server.fetches == 2
 
 
+async def test_event_loops_in_two_threads_do_not_wait_for_each_others_fetch(server):
+    verifier, token = server.verifier(), server.signer.mint()
+    server.gate.clear()
+    elsewhere = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(verifier.verify(token))))
+    while not server.requests:
+        await asyncio.sleep(0.001)
+    here = asyncio.create_task(verifier.verify(token))
+    await asyncio.sleep(0.01)
+    server.gate.set()
+    assert (await here).subject == (await elsewhere).subject == "user-1"
+
+
 async def test_a_verifier_outlives_the_event_loop_it_was_first_used_in(server):
-    verifier = server.verifier()
+    verifier, token = server.verifier(), server.signer.mint()
     server.gate.clear()
 
-    def run():
-        async def main():
-            task = asyncio.create_task(verifier.verify(server.signer.mint()))
-            await asyncio.sleep(0.05)
-            return task
+    async def leave_in_the_middle_of_a_fetch():
+        waiting = asyncio.create_task(verifier.verify(token))
+        while not server.requests:
+            await asyncio.sleep(0.001)
+        waiting.cancel()
 
-        asyncio.run(main())
-
-    await asyncio.to_thread(run)
+    await asyncio.to_thread(lambda: asyncio.run(leave_in_the_middle_of_a_fetch()))
     server.gate.set()
-    assert (await verifier.verify(server.signer.mint())).subject == "user-1"
+    assert (await verifier.verify(token)).subject == "user-1"
+
+
+async def test_discovery_is_asked_again_in_time(server, clock):
+    verifier = server.verifier(max_ttl=1000)
+    for seconds, asked in ((0, 1), (900, 1), (99, 1), (1, 2)):
+        clock.now += seconds
+        await verifier._keys[server.signer.issuer]._start()
+        assert server.requests["/demo/.well-known/openid-configuration"] == asked
+
+
+async def test_keys_are_good_for_their_time_even_if_nothing_stale_is_wanted(server, clock, answer):
+    verifier = server.verifier(stale=0)
+    await verifier.verify(server.signer.mint())
+    server.answers["/demo/jwks"] = answer(status=500)
+    clock.now += 299
+    await verifier.verify(server.signer.mint())
+    clock.now += 2
+    with pytest.raises(KeysUnavailable):
+        await verifier.verify(server.signer.mint())

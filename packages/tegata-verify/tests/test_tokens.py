@@ -173,6 +173,12 @@ def test_any_other_type_is_refused(issuer, typ):
     assert refusal(f"{b64(header)}.{b64(claims)}.AAAA", issuer) == Reason.WRONG_TYPE
 
 
+def test_the_type_is_not_checked_for_an_issuer_that_is_said_not_to_mark_its_tokens(issuer):
+    rules = Generic(ISSUER, [issuer.audience], token_types=[])
+    judge(issuer.mint(header={"typ": "JWT"}), issuer, rules)
+    judge(issuer.mint(header={"typ": None}), issuer, rules)
+
+
 def test_an_id_token_is_not_an_access_token(issuer):
     claims = {"nonce": "n", "at_hash": "h", "client_id": None, "azp": "client-1", "aud": "client-1"}
     assert refusal(issuer.mint(header={"typ": "JWT"}, claims=claims), issuer) == Reason.WRONG_TYPE
