@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tegata.postgres.engine import PoolLimits
+from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
+from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.records import World, inhabit
 from tegata.testing.server import Server, serving
 
 
@@ -15,3 +19,16 @@ async def server() -> AsyncIterator[Server]:
     """Tenants `acme` and `other`, with the settings that production has by default."""
     async with serving() as started:
         yield started
+
+
+@pytest.fixture
+async def world(each_migrated_database: MigratedDatabase) -> AsyncIterator[World]:
+    """Two tenants on each supported PostgreSQL."""
+    limits = PoolLimits(size=4, wait_seconds=30, statement_seconds=30)
+    storage = PostgresStorage(each_migrated_database.app, limits)
+    operator = PostgresOperatorStorage(each_migrated_database.maintenance, limits)
+    try:
+        yield World(storage, operator, await inhabit(operator), await inhabit(operator))
+    finally:
+        await storage.close()
+        await operator.close()

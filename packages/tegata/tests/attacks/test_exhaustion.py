@@ -15,11 +15,11 @@ from tegata.api.http import Request
 from tegata.flows.directory import Directory
 from tegata.protocol.errors import OAuthError
 from tegata.protocol.names import TenantId
-from tegata.storage.errors import Conflict
 from tegata.storage.records import AuditEvent
 from tegata.telemetry.audit import AuditQueue, Origin, event
 from tegata.testing.clock import SetClock
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.records import World
 from tegata.testing.server import Server
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +98,6 @@ def refusal() -> AuditEvent:
     return event("token.refused", now=1.0, origin=ORIGIN, outcome="failure", reason="client_unknown")
 
 
-@pytest.mark.xfail(strict=True, reason="an error that is no StorageError ends the writer's task without a word")
 async def test_the_writer_of_the_audit_trail_survives_an_unexpected_error() -> None:
     log = _Log(RuntimeError("a row that the database refuses"))
     queue = AuditQueue(log, interval_seconds=0.001)
@@ -115,26 +114,6 @@ async def test_the_writer_of_the_audit_trail_survives_an_unexpected_error() -> N
     assert written > 0
 
 
-@pytest.mark.xfail(strict=True, reason="a batch that the store never takes is tried first for ever")
-async def test_one_batch_that_can_never_be_written_does_not_hold_up_all_others() -> None:
-    """It came through although the answer was lost (same event_id again), or its tenant has been removed."""
-
-    class Picky(_Log):
-        async def write_events(self, events: Sequence[tuple[TenantId, AuditEvent]]) -> None:
-            if any(tenant_id != TENANT for tenant_id, _ in events):
-                raise Conflict("audit_event")
-            await super().write_events(events)
-
-    log = Picky()
-    queue = AuditQueue(log, batch=1)
-    queue.add(TenantId(uuid4()), refusal())
-    queue.add(TENANT, refusal())
-    for _ in range(5):
-        await queue.flush()
-    assert len(log.written) == 1
-
-
-@pytest.mark.xfail(strict=True, reason="stop() cancels a write under way, whose events are in no queue any more")
 async def test_a_stop_in_the_middle_of_a_write_loses_nothing() -> None:
     log = _Log()
     log.go_on.clear()
@@ -147,3 +126,14 @@ async def test_a_stop_in_the_middle_of_a_write_loses_nothing() -> None:
     log.go_on.set()
     await stopping
     assert len(log.written) == 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the same events again are a Conflict, and a full batch of them blocks the queue"
+)
+async def test_events_whose_answer_was_lost_may_be_written_again(world: World) -> None:
+    """The commit came through, the answer did not: the queue cannot know, and 500 refused look like an outage."""
+    events = [(world.here.tenant_id, refusal()) for _ in range(3)]
+    await world.storage.write_events(events)
+    await world.storage.write_events([*events, (world.here.tenant_id, refusal())])
+    assert (await world.event_types()).count("token.refused") == 4

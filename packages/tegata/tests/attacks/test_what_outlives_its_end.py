@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from tegata.identity.session import Session
-from tegata.postgres.engine import PoolLimits
-from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.protocol.names import SessionId
 from tegata.storage.records import NewRefreshToken
-from tegata.testing.clusters import MigratedDatabase
-from tegata.testing.records import NOW, World, event, inhabit, new_digest
+from tegata.testing.records import NOW, World, event, new_digest
 from tegata.testing.relying_party import Browser, RelyingParty
 from tegata.testing.server import PASSWORD, SIGNED_OUT, Server, quick_hash
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def world(each_migrated_database: MigratedDatabase) -> AsyncIterator[World]:
-    limits = PoolLimits(size=4, wait_seconds=30, statement_seconds=30)
-    storage = PostgresStorage(each_migrated_database.app, limits)
-    operator = PostgresOperatorStorage(each_migrated_database.maintenance, limits)
-    try:
-        yield World(storage, operator, await inhabit(operator), await inhabit(operator))
-    finally:
-        await storage.close()
-        await operator.close()
 
 
 async def started(world: World) -> Session:
