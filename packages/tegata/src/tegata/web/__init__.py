@@ -1,4 +1,1 @@
-"""The front channel: pages a person's browser visits.
-
-Owns what a page looks like and says. Reaches storage through `tegata.flows` only.
-"""
+"""The front channel: pages that a browser visits. Reaches storage through `flows` only; no inline script."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from tegata.cli.failures import UNAVAILABLE, USAGE, CommandFailure
 from tegata.crypto.envelope import new_master_key
+from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
 
 MARKER = "tegata-home"
@@ -82,8 +82,8 @@ class Home:
             (self.directory / name).unlink(missing_ok=True)
         if self.postgres.is_symlink():
             raise CommandFailure(f"{self.postgres} is a link; remove it yourself")
-        if self.postgres.exists():
-            shutil.rmtree(self.postgres)
+        # With the server that a killed process may have left behind, and its socket.
+        EmbeddedPostgres(self.postgres).discard()
 
     def master_key(self) -> str:
         """Return the master key of this home, made at the first call."""
