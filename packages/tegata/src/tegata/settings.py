@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from tegata.crypto.envelope import Envelope
 from tegata.identity.throttle import ThrottleLimits
+from tegata.postgres.target import ConnectionTarget
 from tegata.protocol.redirect_uris import is_loopback
 
 PREFIX = "TEGATA_"
@@ -143,12 +145,23 @@ def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list
         if path is not None and variable in environ:
             problems.append(f"{variable} and {variable}_FILE are both set; keep one of them")
         elif path is not None:
-            try:
-                return Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                problems.append(f"{variable}_FILE cannot be read: {error.strerror}")
+            return _read_file(f"{variable}_FILE", path, problems)
     found = environ.get(variable) or environ.get(_ALIASES.get(name, ""), None)
     return found or None
+
+
+def _read_file(variable: str, path: str, problems: list[str]) -> str | None:
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        problems.append(f"{variable} cannot be read: {error.strerror}")
+    except ValueError:  # not UTF-8, or no path at all; what was read may be a secret
+        problems.append(f"{variable} does not name a file of text")
+    else:
+        if text:
+            return text
+        problems.append(f"{variable} names an empty file")
+    return None
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
@@ -170,21 +183,37 @@ def check_for_production(settings: Settings) -> None:
 def _base_url(settings: Settings) -> str | None:
     if settings.base_url is None:
         return "TEGATA_BASE_URL is not set; set it to the https address clients reach the server at"
-    parts = urlsplit(settings.base_url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+    scheme = _scheme_of_address(settings.base_url)
+    if scheme is None:
         return "TEGATA_BASE_URL is not an address like https://id.example.com"
     if settings.base_url.endswith("/"):
         return "TEGATA_BASE_URL must not end with a slash; issuers are compared character by character"
-    if parts.scheme == "http" and not settings.allow_insecure_base_url:
+    if scheme == "http" and not settings.allow_insecure_base_url:
         return (
             "TEGATA_BASE_URL is http; use https, or set TEGATA_ALLOW_INSECURE_BASE_URL=true for a closed test network"
         )
     return None
 
 
+def _scheme_of_address(url: str) -> str | None:
+    """Return the scheme of an http address with nothing behind its path, else None."""
+    if not url.isascii() or not url.isprintable() or any(character in url for character in " ?#@"):
+        return None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts.scheme if host and parts.scheme in {"https", "http"} else None
+
+
 def _master_key(settings: Settings) -> str | None:
     if settings.master_key is None:
         return "TEGATA_MASTER_KEY (or TEGATA_MASTER_KEY_FILE) is not set; `tegata keys new-master-key` makes one"
+    try:
+        Envelope.from_text(settings.master_key.get_secret_value())
+    except ValueError as error:
+        return f"TEGATA_MASTER_KEY cannot be used: {error}; `tegata keys new-master-key` makes one"
     return None
 
 
@@ -192,13 +221,15 @@ def _database(settings: Settings) -> str | None:
     if settings.database_url is None:
         return "TEGATA_DATABASE_URL (or TEGATA_DATABASE_URL_FILE) is not set; it names the application role"
     try:
-        parts = urlsplit(settings.database_url.get_secret_value())
-        host = parts.hostname
-    except ValueError:
-        return "TEGATA_DATABASE_URL is not a URL like postgresql://tegata_app@host/tegata"
-    if host is None or host.startswith("/") or is_loopback(host) or settings.allow_unverified_database_tls:
+        target = ConnectionTarget.from_url(settings.database_url.get_secret_value())
+    except ValueError as error:
+        return f"TEGATA_DATABASE_URL cannot be used: {error}"
+    options = dict(target.options)
+    # libpq lets the query name another host, or an address beside it.
+    hosts = (target.host, options.get("hostaddr", target.host))
+    if settings.allow_unverified_database_tls or all(host.startswith("/") or is_loopback(host) for host in hosts):
         return None
-    if parse_qs(parts.query).get("sslmode") != ["verify-full"]:
+    if options.get("sslmode") != "verify-full":
         return (
             "TEGATA_DATABASE_URL names a remote host without sslmode=verify-full; add it (and sslrootcert), or set "
             "TEGATA_ALLOW_UNVERIFIED_DATABASE_TLS=true"
