@@ -96,16 +96,18 @@ class Tegata:
             await self._router(scope, receive, send)
 
     async def start(self) -> None:
-        """Open the store and build the routes."""
-        backend = await self._open_backend()
-        self._stack.push_async_callback(backend.close)
-        services = self._services(backend)
-        backend.changes.subscribe(services.directory.changed)
-        self._stack.callback(services.passwords.close)
-        services.audit.start()
-        self._stack.push_async_callback(services.audit.stop)
-        self._health = HealthEndpoints(backend.storage, self._clock, auth_method=backend.auth_method)
-        self._router = self._build_router(services, self._health)
+        """Open the store and build the routes. If that fails, what was opened is closed again."""
+        async with AsyncExitStack() as stack:
+            backend = await self._open_backend()
+            stack.push_async_callback(backend.close)
+            services = self._services(backend)
+            backend.changes.subscribe(services.directory.changed)
+            stack.callback(services.passwords.close)
+            services.audit.start()
+            stack.push_async_callback(services.audit.stop)
+            self._health = HealthEndpoints(backend.storage, self._clock, auth_method=backend.auth_method)
+            self._router = self._build_router(services, self._health)
+            self._stack = stack.pop_all()
 
     async def stop(self) -> None:
         """Write what waits, close the store."""
@@ -184,7 +186,12 @@ class Tegata:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self.start()
+                try:
+                    await self.start()
+                except Exception as error:
+                    # Unsaid, a server may take it that there is nothing to start, and go on.
+                    await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
+                    raise
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await self.stop()
