@@ -21,7 +21,6 @@ from tegata.testing.records import Inhabited, inhabit
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.xfail(strict=True, reason="only the authority of a URL is looked at for the remote host")
 @pytest.mark.parametrize(
     "url",
     [
@@ -41,9 +40,16 @@ def test_a_remote_database_without_verified_tls_is_refused_however_it_is_written
         check_for_production(Settings(**values))
 
 
-@pytest.mark.xfail(strict=True, reason="what stands around the host of the base URL is not looked at")
 @pytest.mark.parametrize(
-    "base_url", ["https://id.example.com/auth", "https://id.example.com\n", "https://id.example.com?"]
+    "base_url",
+    [
+        pytest.param(
+            "https://id.example.com/auth",
+            marks=pytest.mark.xfail(strict=True, reason="a path is accepted, and pages redirect outside of it"),
+        ),
+        "https://id.example.com\n",
+        "https://id.example.com?",
+    ],
 )
 def test_a_base_url_that_pages_and_issuers_cannot_be_built_on_is_refused(base_url: str) -> None:
     """Pages redirect to /{tenant}/..., which under a path prefix is somebody else's address."""
