@@ -309,6 +309,17 @@ async def test_a_clock_set_back_does_not_prolong_a_copy(server, clock):
     assert server.fetches == 2
 
 
+async def test_a_clock_set_back_does_not_keep_us_from_asking_for_a_new_key(server, clock, answer):
+    verifier = server.verifier()
+    assert await refuse(verifier, server.signer.mint(header={"kid": "later"})) == Reason.UNKNOWN_KEY
+    clock.now -= 10_000
+    cache = verifier._keys[server.signer.issuer]
+    await cache.find_keys(server.signer.key.kid)
+    before = server.fetches
+    assert await cache.find_keys("later") == ()
+    assert server.fetches == before + 1
+
+
 async def test_event_loops_in_two_threads_do_not_wait_for_each_others_fetch(server):
     verifier, token = server.verifier(), server.signer.mint()
     server.gate.clear()

@@ -48,7 +48,7 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """The issuer's last good answer. A clock set back makes it old rather than young again."""
+    """The issuer's last good answer."""
 
     keys: KeySet
     uri: str
@@ -57,7 +57,7 @@ class _Copy:
     ttl: float
 
     def younger_than(self, seconds: float, now: float) -> bool:
-        return self.since <= now < self.since + seconds
+        return is_within(self.since, seconds, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class JwksCache:
         self._outage: _Outage | None = None
         self._discovered: tuple[str, float] | None = None
         self._fetch: asyncio.Task[None] | None = None
-        self._refetch_from = -math.inf
+        self._refetched_at = -math.inf
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def find_keys(self, kid: str | None) -> tuple[VerificationKey, ...]:
@@ -133,8 +133,9 @@ class JwksCache:
             if found := self._known(kid):
                 return found
         now = self._clock()
-        if now >= self._refetch_from and not self._is_known_as_unknown(kid, now):
-            self._refetch_from = now + self._policy.unknown_kid
+        asked_lately = is_within(self._refetched_at, self._policy.unknown_kid, now)
+        if not asked_lately and not is_within(self._unknown.get(kid, -math.inf), self._policy.unknown_kid_kept, now):
+            self._refetched_at = now
             await asyncio.shield(self._start())
             if found := self._known(kid):
                 return found
@@ -143,11 +144,8 @@ class JwksCache:
             raise self._unavailable()
         return self._known(kid)
 
-    def _is_known_as_unknown(self, kid: str, now: float) -> bool:
-        return now < self._unknown.get(kid, -math.inf)
-
     def _remember_unknown(self, kid: str, now: float) -> None:
-        self._unknown[kid] = now + self._policy.unknown_kid_kept
+        self._unknown[kid] = now
         self._unknown.move_to_end(kid)
         while len(self._unknown) > self._policy.unknown_kids_kept:
             self._unknown.popitem(last=False)
@@ -167,7 +165,7 @@ class JwksCache:
 
     def _renew_if_allowed(self, now: float) -> asyncio.Task[None] | None:
         """Return a fetch to wait for, or None while a failed one is too recent to try again."""
-        resting = self._outage is not None and 0 <= now - self._outage.since < self._policy.retry
+        resting = self._outage is not None and is_within(self._outage.since, self._policy.retry, now)
         return self._running() if resting else self._start()
 
     def _start(self) -> asyncio.Task[None]:
@@ -219,3 +217,8 @@ class JwksCache:
             raise FetchFailed("the discovery document names no jwks_uri")
         self._discovered = uri, self._clock()
         return uri
+
+
+def is_within(since: float, seconds: float, now: float) -> bool:
+    """Tell whether `now` is in the time that began at `since`; for a clock that was set back it is over."""
+    return since <= now < since + seconds
