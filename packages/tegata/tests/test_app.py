@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from tegata.app import Backend, Development, Tegata
 from tegata.crypto.envelope import new_master_key
@@ -58,6 +59,13 @@ class Store:
 
     async def close(self) -> None:
         self.is_open = False
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged: not printed, which for a stack takes seconds unless logs are configured."""
+    with capture_logs() as lines:
+        yield lines
 
 
 def settings(**values: Any) -> Settings:
@@ -208,7 +216,9 @@ def catching() -> tuple[list[Faulty], Callable[[MemoryStorage], Faulty]]:
 
 
 @pytest.mark.parametrize(("failure", "status", "error"), FAILURES)
-async def test_applications_get_json_when_the_store_fails(failure: Exception, status: int, error: str) -> None:
+async def test_applications_get_json_when_the_store_fails(
+    log: list[MutableMapping[str, Any]], failure: Exception, status: int, error: str
+) -> None:
     made, through = catching()
     async with serving(through=through) as server:
         own = RelyingParty(server, "own")
@@ -230,10 +240,14 @@ async def test_applications_get_json_when_the_store_fails(failure: Exception, st
             assert reply.header("cache-control") == "no-store"
             assert "hunter2" not in reply.text
         assert (await own.refresh(tokens["refresh_token"])).status == 200
+    assert {line["event"] for line in log} == {"storage_unavailable" if status == 503 else "unexpected_error"}
+    assert all(line["request_id"] for line in log)
 
 
 @pytest.mark.parametrize(("failure", "status", "error"), FAILURES)
-async def test_people_get_a_page_when_the_store_fails(failure: Exception, status: int, error: str) -> None:
+async def test_people_get_a_page_when_the_store_fails(
+    log: list[MutableMapping[str, Any]], failure: Exception, status: int, error: str
+) -> None:
     made, through = catching()
     async with serving(through=through) as server:
         web, browser = RelyingParty(server), Browser(server)
