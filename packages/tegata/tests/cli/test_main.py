@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tegata.cli.main import app
 from tegata.crypto.envelope import Envelope
 
-COMMANDS = ["dev", "serve", "migrate", "doctor", "apply", "diff", "export", "schema", "version", "keys"]
+COMMANDS = ["dev", "serve", "migrate", "doctor", "apply", "diff", "export", "purge", "schema", "version", "keys"]
 TEGATA = Path(sys.executable).parent / "tegata"
 
 

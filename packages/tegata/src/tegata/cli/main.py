@@ -110,6 +110,14 @@ def export(tenant: TenantName) -> None:
 
 
 @app.command()
+def purge() -> None:
+    """Delete expired sessions, codes and tokens of all tenants. Run it from a timer, e.g. once an hour."""
+    from tegata.cli.purge import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the documents."""
     from tegata.cli.schema import run

@@ -1,0 +1,22 @@
+"""`tegata purge`: delete what has expired. To be run by a timer, as the maintenance role."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from tegata.cli.failures import OK
+from tegata.cli.surroundings import Surroundings
+
+
+def run() -> int:
+    """Delete in batches and print how many rows of each kind went."""
+    for table, count in asyncio.run(_purge(Surroundings.read())).items():
+        print(f"{table:<20} {count}")
+    return OK
+
+
+async def _purge(surroundings: Surroundings) -> Mapping[str, int]:
+    async with surroundings.storage() as storage:
+        return await storage.purge_expired(now=time.time())
