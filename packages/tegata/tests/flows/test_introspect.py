@@ -120,3 +120,20 @@ async def test_a_browser_signed_in_at_both_tenants_keeps_them_apart(server: Serv
     mine, theirs = await here.sign_in(browser, "taro"), await there.sign_in(browser, "hanako")
     assert claims_of(mine["id_token"])["sub"] == str(here.tenant.users["taro"])
     assert claims_of(theirs["id_token"])["sub"] == str(there.tenant.users["hanako"])
+
+
+@pytest.mark.parametrize("client_id", ["own", "opaque", "service"])
+@pytest.mark.parametrize("ended", ["disabled", "deleted"])
+async def test_tokens_end_with_their_client(server: Server, web: RelyingParty, client_id: str, ended: str) -> None:
+    party = RelyingParty(server, client_id)
+    if client_id == "service":
+        token = (await party.call("token", grant_type="client_credentials")).json["access_token"]
+    else:
+        token = (await party.sign_in())["access_token"]
+    assert (await web.introspect(token))["active"]
+    if ended == "disabled":
+        await server.change_client(client_id, disabled=True)
+    else:
+        await server.storage.delete_client(party.tenant.tenant_id, client_id, events=())
+    assert await web.introspect(token) == {"active": False}
+    assert (await web.userinfo(token)).status == 401

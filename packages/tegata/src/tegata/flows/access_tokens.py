@@ -35,9 +35,16 @@ _PROTOCOL = frozenset({"iss", "sub", "aud", "client_id", "scope", "jti", "iat", 
 
 
 async def find(services: Services, loaded: LoadedTenant, token: str) -> LiveToken | None:
-    """Return the token if it is ours, in time, and neither it, its grant nor its user has been ended."""
-    if token.count(".") == 2:
-        return await _find_jwt(services, loaded, token)
+    """Return the token if it is ours, in time, and neither it, its grant, its user nor its client has been ended."""
+    live = await (_find_jwt if token.count(".") == 2 else _find_opaque)(services, loaded, token)
+    if live is None:
+        return None
+    # An operator disables a client because somebody else may have its tokens.
+    client = await services.directory.find_client(loaded.tenant_id, live.client_id)
+    return live if client is not None and not client.metadata.disabled else None
+
+
+async def _find_opaque(services: Services, loaded: LoadedTenant, token: str) -> LiveToken | None:
     now = services.clock()
     found = await services.storage.find_opaque_token(loaded.tenant_id, Digest(digest_of(token)), now=now)
     if found is None or not found.active or found.token is None:
