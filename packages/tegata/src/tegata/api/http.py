@@ -94,44 +94,34 @@ class Request:
         return parse_form(await self.body())
 
     def has_form(self) -> bool:
-        """Whether the body says that it is form-encoded."""
-        for key, value in self.scope["headers"]:
-            if key == b"content-type":
-                return bool(value == _FORM or value.split(b";", 1)[0].strip().lower() == _FORM)
-        return False
+        """Whether the body says, once, that it is form-encoded."""
+        found = [value for key, value in self.scope["headers"] if key == b"content-type"]
+        return len(found) == 1 and (found[0] == _FORM or found[0].split(b";", 1)[0].strip().lower() == _FORM)
 
     async def body(self) -> bytes:
         """Read the body. Raises `OAuthError` with status 413 or 408."""
-        message = await self.receive()
-        if not message.get("more_body"):
-            return _within_limit(message.get("body", b""))
         try:
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                return await self._rest(message)
+                return await self._read()
         except TimeoutError:
             raise OAuthError("invalid_request", "the body took too long", "body_timeout", status=408) from None
 
-    async def _rest(self, message: MutableMapping[str, Any]) -> bytes:
+    async def _read(self) -> bytes:
         chunks = bytearray()
         while True:
+            message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise invalid_request("the client went away", "disconnected")
             chunks += message.get("body", b"")
-            _within_limit(chunks)
+            if len(chunks) > MAX_BODY_BYTES:
+                raise OAuthError("invalid_request", "the body is too large", "body_too_large", status=413)
             if not message.get("more_body"):
                 return bytes(chunks)
-            message = await self.receive()
-
-
-def _within_limit(body: bytes | bytearray) -> bytes:
-    if len(body) > MAX_BODY_BYTES:
-        raise OAuthError("invalid_request", "the body is too large", "body_too_large", status=413)
-    return bytes(body)
 
 
 def check_size(scope: Scope) -> Response | None:
     """Return the refusal of an oversized request line or header block (RFC 9110 §15.5.15, RFC 6585 §5), or None."""
-    if len(scope["query_string"]) > MAX_QUERY_BYTES or len(scope["raw_path"] or b"") > 2048:
+    if len(scope["query_string"]) > MAX_QUERY_BYTES or len(scope.get("raw_path") or b"") > 2048:
         return json_response({"error": "invalid_request", "error_description": "the address is too long"}, 414)
     if sum(len(key) + len(value) for key, value in scope["headers"]) > MAX_HEADER_BYTES:
         return json_response({"error": "invalid_request", "error_description": "the headers are too large"}, 431)
@@ -154,7 +144,9 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> Response:
 
 
 async def send_response(response: Response, send: Send, *, head: bool) -> None:
-    """Send an answer; without its body for HEAD."""
-    headers = [*response.headers, (b"content-length", str(len(response.body)).encode())]
+    """Send an answer; without its body for HEAD, and without a length where none is allowed (RFC 9110 §8.6)."""
+    headers = [*response.headers]
+    if response.status not in {204, 304}:
+        headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else response.body})
