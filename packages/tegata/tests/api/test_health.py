@@ -1,0 +1,106 @@
+"""Health: alive says nothing of the database, ready says everything, and nobody is told internals (pitfalls P102)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tegata.api.health import HealthEndpoints
+from tegata.api.http import Request
+from tegata.storage.errors import StorageError, Unavailable
+from tegata.telemetry.audit import Origin
+
+pytestmark = pytest.mark.anyio
+PATHS = {"/livez", "/readyz", "/healthz", "/health/db", "/actuator/health"}
+
+
+class FakeDatabase:
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.error: StorageError | None = None
+        self.asked = 0
+
+    async def check(self) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+
+
+class Clock:
+    """A clock set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def never() -> dict[str, Any]:
+    raise AssertionError
+
+
+class Server:
+    """The endpoints over a database and a clock that the test holds."""
+
+    def __init__(self) -> None:
+        self.database, self.clock = FakeDatabase(), Clock()
+        self.health = HealthEndpoints(self.database, self.clock, auth_method="managed_identity")
+
+    async def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        request = Request({"method": "GET", "path": path, "headers": [], "query_string": b""}, never, Origin(None, "r"))
+        response = await self.health.routes()[path](request)
+        assert (b"cache-control", b"no-store") in response.headers
+        return response.status, json.loads(response.body)
+
+
+async def test_every_address_answers_when_all_is_well() -> None:
+    server = Server()
+    assert set(server.health.routes()) == PATHS
+    assert await server.get("/livez") == (200, {"status": "ok"})
+    assert await server.get("/readyz") == await server.get("/healthz") == (200, {"status": "ok"})
+    assert await server.get("/actuator/health") == (200, {"status": "UP"})
+    assert await server.get("/health/db") == (
+        200,
+        {"status": "healthy", "database": "connected", "auth_method": "managed_identity"},
+    )
+
+
+async def test_without_its_database_the_server_is_alive_and_not_ready() -> None:
+    server = Server()
+    server.database.error = Unavailable("host db.internal refused user tegata_app")
+    assert (await server.get("/livez"))[0] == 200
+    for path in PATHS - {"/livez"}:
+        status, document = await server.get(path)
+        assert status == 503
+        assert "db.internal" not in str(document)
+
+
+async def test_the_database_is_asked_once_a_second_however_many_ask() -> None:
+    server = Server()
+    for _ in range(10):
+        await server.get("/readyz")
+        await server.get("/health/db")
+    assert server.database.asked == 1
+    server.clock.now += 1.0
+    await server.get("/readyz")
+    assert server.database.asked == 2
+
+
+async def test_it_is_ready_again_as_soon_as_the_database_is_back() -> None:
+    server = Server()
+    server.database.error = Unavailable("down")
+    assert (await server.get("/readyz"))[0] == 503
+    server.database.error = None
+    server.clock.now += 1.0
+    assert (await server.get("/readyz"))[0] == 200
+
+
+async def test_a_draining_server_is_not_ready_but_alive_and_its_database_healthy() -> None:
+    server = Server()
+    server.health.draining = True
+    assert (await server.get("/readyz"))[0] == (await server.get("/actuator/health"))[0] == 503
+    assert (await server.get("/livez"))[0] == (await server.get("/health/db"))[0] == 200
