@@ -195,3 +195,24 @@ async def test_naming_no_resource_of_several_means_the_first(server: Server, own
     assert claims_of(reply["access_token"])["aud"] == API
     server.clock.advance(60)
     assert (await own.refresh(reply["refresh_token"], resource=OTHER_API)).status == 200
+
+
+async def test_a_scope_taken_away_from_the_client_is_in_no_further_token(server: Server, own: RelyingParty) -> None:
+    token = (await own.sign_in(scope="openid read write"))["refresh_token"]
+    await server.change_client("own", scope="openid read")
+    reply = (await own.refresh(token)).json
+    assert reply["scope"] == "openid read"
+    narrow = await own.refresh(reply["refresh_token"], scope="write")
+    assert (narrow.status, narrow.json["error"]) == (400, "invalid_scope")
+
+
+async def test_a_scope_taken_away_from_the_tenant_is_in_no_further_token(server: Server, own: RelyingParty) -> None:
+    token = (await own.sign_in(scope="openid read write"))["refresh_token"]
+    await server.change_policy(scopes=())
+    assert (await own.refresh(token)).json["scope"] == "openid"
+
+
+async def test_a_resource_taken_away_from_the_tenant_gets_no_further_token(server: Server, own: RelyingParty) -> None:
+    token = (await own.sign_in(resource=API))["refresh_token"]
+    await server.change_policy(resources=())
+    assert (await own.refresh(token)).json["error"] == "invalid_target"

@@ -94,9 +94,13 @@ async def _answer(
     if rotated.outcome not in {"rotated", "repeated"} or grant is None or user is None:
         raise rules.refusal(rotated.outcome)
     policy = loaded.tenant.policy
-    granted = requested_scopes or grant.scopes
+    # The grant may be older than what the client and the tenant may have now.
+    permitted = scopes.allowed(client.metadata, policy)
+    granted = tuple(scope for scope in requested_scopes or grant.scopes if scope in permitted)
+    if not granted:
+        raise rules.refusal("scope")
     # Of several resources the first one is meant when none is named: it is too late to ask.
-    named = requested_resources or grant.resources[:1]
+    named = resource.parse(requested_resources or grant.resources[:1], policy)
     audience = resource.audience(named, grant.resources, client.metadata, policy, loaded.issuer)
     access = issue.access_token_for_user(loaded, client, grant, user, scopes=granted, audience=audience, now=now)
     if access.opaque is not None:
