@@ -13,6 +13,7 @@ Algorithm = Literal["ES256", "RS256"]
 SigningKey = ECKey | RSAKey
 
 RSA_BITS = 2048
+_MODULUS_CHARACTERS = (RSA_BITS + 5) // 6
 
 
 def generate_key(algorithm: Algorithm) -> SigningKey:
@@ -41,6 +42,9 @@ def parse_private(raw: bytes) -> SigningKey:
 
 def parse_public(jwk: Mapping[str, Any]) -> SigningKey:
     """Read a public EC P-256 or RSA JWK of at least 2048 bits. Raises `ValueError`; private members are dropped."""
+    modulus = jwk.get("n")
+    if isinstance(modulus, str) and len(modulus) < _MODULUS_CHARACTERS:  # joserfc would take it, with a warning
+        raise ValueError("RSA keys below 2048 bits are refused")
     key = _signing_key({name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS})
     if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS:
         raise ValueError("RSA keys below 2048 bits are refused")
