@@ -147,7 +147,7 @@ def test_secrets_stay_out_of_the_representation_and_out_of_errors() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        read().port = 1  # type: ignore[misc]
+        read().port = 1
 
 
 ANY = st.dictionaries(

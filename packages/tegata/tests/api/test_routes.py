@@ -83,7 +83,7 @@ async def call() -> Call:
         async def send(message: Any) -> None:
             messages.append(message)
 
-        scope = {"type": "http", "method": method, "path": path, "raw_path": None, "query_string": b"", "headers": []}
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": []}
         await router({**scope, "client": ("192.0.2.7", 1), **more}, receive, send)
         start, body = messages
         return start["status"], dict(start["headers"]), body["body"]

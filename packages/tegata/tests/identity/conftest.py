@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-settings.register_profile("rules", max_examples=50, deadline=None)
+settings.register_profile("rules", max_examples=100, deadline=None)
 
 
 @pytest.hookimpl(wrapper=True)

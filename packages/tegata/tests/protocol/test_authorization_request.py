@@ -113,7 +113,7 @@ def test_a_good_request_is_understood() -> None:
     ids=lambda value: " ".join(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else None,
 )
 def test_a_request_is_refused_to_the_client(changes: dict[str, str | None], refusal: tuple[str, str]) -> None:
-    assert refused(**changes) == refusal
+    assert refused(CLIENT, POLICY, **changes) == refusal
 
 
 @pytest.mark.parametrize(

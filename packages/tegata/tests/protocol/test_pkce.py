@@ -94,11 +94,9 @@ def test_a_verifier_is_refused(challenge: str | None, verifier: str | None, reas
     assert (refused.value.code, refused.value.reason) == ("invalid_grant", reason)
 
 
-@given(st.text(), st.text())
-def test_any_text_is_answered_or_refused(challenge: str, verifier: str) -> None:
-    for check in (
-        lambda: pkce.check_challenge(challenge, "S256", required=True),
-        lambda: pkce.check_verifier(CHALLENGE, verifier),
-    ):
-        with pytest.raises(OAuthError):
-            check()
+@given(st.text())
+def test_any_text_is_refused(text: str) -> None:
+    with pytest.raises(OAuthError):
+        pkce.check_challenge(text, "S256", required=True)
+    with pytest.raises(OAuthError):
+        pkce.check_verifier(CHALLENGE, text)

@@ -50,7 +50,7 @@ def test_what_answers_the_authorization_request_is_redeemed() -> None:
 )
 def test_what_does_not_is_refused(sent: dict[str, str], challenge: str | None, reason: str) -> None:
     with pytest.raises(OAuthError) as refused:
-        redeem(challenge=challenge, **sent)
+        redeem(was_sent=True, challenge=challenge, **sent)
     assert (refused.value.code, refused.value.reason) == ("invalid_grant", reason)
 
 
