@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,7 +14,6 @@ Algorithm = Literal["ES256", "RS256"]
 SigningKey = ECKey | RSAKey
 
 RSA_BITS = 2048
-_MODULUS_CHARACTERS = (RSA_BITS + 5) // 6
 
 
 def generate_key(algorithm: Algorithm) -> SigningKey:
@@ -42,15 +42,23 @@ def parse_private(raw: bytes) -> SigningKey:
 
 def parse_public(jwk: Mapping[str, Any]) -> SigningKey:
     """Read a public EC P-256 or RSA JWK of at least 2048 bits. Raises `ValueError`; private members are dropped."""
-    modulus = jwk.get("n")
-    if isinstance(modulus, str) and len(modulus) < _MODULUS_CHARACTERS:  # joserfc would take it, with a warning
+    if _modulus_bits(jwk.get("n")) < RSA_BITS:  # joserfc would take it, with a warning
         raise ValueError("RSA keys below 2048 bits are refused")
     key = _signing_key({name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS})
-    if isinstance(key, RSAKey) and key.raw_value.key_size < RSA_BITS:
-        raise ValueError("RSA keys below 2048 bits are refused")
     if isinstance(key, ECKey) and key.curve_name != "P-256":
         raise ValueError("only the P-256 curve is accepted")
     return key
+
+
+def _modulus_bits(modulus: object) -> int:
+    """Return the size of an RSA key by its `n`; RSA_BITS for a key that has none."""
+    if not isinstance(modulus, str):
+        return RSA_BITS
+    try:
+        raw = base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))
+    except ValueError:
+        return 0
+    return int.from_bytes(raw, "big").bit_length()
 
 
 _PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar, overload
 from urllib.parse import unquote_to_bytes
 
 from tegata.protocol.errors import OAuthError, invalid_request
@@ -20,6 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # `claims` is JSON and may be laid out over lines (RFC 8259 §2); inside its strings such characters are not allowed.
 _LAID_OUT = frozenset({"claims"})
 _LAYOUT = {ord(character): " " for character in "\t\r\n"}
+
+_T = TypeVar("_T")
 
 
 class Parameters(Mapping[str, str]):
@@ -46,6 +49,18 @@ class Parameters(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
+
+    # Mapping's own `in` and `get` raise and catch a KeyError for each absent parameter, of which there are many.
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | _T) -> str | _T: ...
+    def get(self, name: str, /, default: object = None) -> object:
+        """Return the parameter, or `default`."""
+        return self._values.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
