@@ -122,6 +122,16 @@ async def test_a_store_that_refuses_everything_is_broken_and_nothing_is_given_up
     assert log.written == ["a", "b"]
 
 
+async def test_events_that_were_kept_before_do_not_block_the_queue() -> None:
+    """The commit came through and the answer did not: the same events again are refused, one and all."""
+    log = FakeLog()
+    queue = queue_on(log, batch=2)
+    log.poison = {"a": Conflict("audit_event"), "b": Conflict("audit_event")}
+    fill(queue, "a", "b", "c")
+    await queue.flush()
+    assert log.written == ["c"]
+
+
 async def test_stopping_writes_what_waits() -> None:
     log = FakeLog()
     queue = queue_on(log)

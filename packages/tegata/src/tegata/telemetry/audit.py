@@ -18,7 +18,7 @@ import structlog
 import uuid_utils
 
 from tegata.protocol.names import TenantId
-from tegata.storage.errors import Unavailable
+from tegata.storage.errors import Conflict, Unavailable
 from tegata.storage.ports import AuditLog
 from tegata.storage.records import AuditEvent
 
@@ -123,20 +123,23 @@ class AuditQueue:
         return error
 
     async def _write_singly(self, batch: Sequence[_Waiting]) -> bool:
-        """Write a refused batch event by event, so that one bad event (of a deleted tenant, say) holds up no other.
+        """Write a refused batch event by event, so that one bad event holds up no other.
 
-        Returns False, with everything still waiting, if not a single one is taken: then the store is at fault.
+        `Conflict` is about the event: its tenant is gone, or an earlier write of it was kept and only the answer lost.
+        Anything else may be the store's own fault: if it meets every event, all of them go on waiting, and False
+        is returned.
         """
         refused: list[tuple[AuditEvent, BaseException]] = []
-        done = 0
+        done = faults = 0
         for waiting in batch:
             error = await self._write([waiting])
             if isinstance(error, Unavailable):
                 break
             if error is not None:
                 refused.append((waiting[1], error))
+                faults += not isinstance(error, Conflict)
             done += 1
-        if len(refused) == done:
+        if faults == done:
             return False
         self._forget(done)
         for lost, error in refused:
