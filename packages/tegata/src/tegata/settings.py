@@ -133,7 +133,7 @@ class Settings(BaseModel):
         )
 
 
-_ALIASES = {"database_url": "DATABASE_URL", "database_pool_size": "DB_POOL_SIZE"}
+ALIASES = {"database_url": "DATABASE_URL", "database_pool_size": "DB_POOL_SIZE"}
 # More free failures than this is no throttling.
 _MOST_FREE_FAILURES = 1000
 
@@ -146,7 +146,7 @@ def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list
             problems.append(f"{variable} and {variable}_FILE are both set; keep one of them")
         elif path is not None:
             return _read_file(f"{variable}_FILE", path, problems)
-    found = environ.get(variable) or environ.get(_ALIASES.get(name, ""), None)
+    found = environ.get(variable) or environ.get(ALIASES.get(name, ""), None)
     return found or None
 
 

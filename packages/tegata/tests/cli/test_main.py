@@ -10,9 +10,23 @@ import pytest
 from typer.testing import CliRunner
 
 from tegata.cli.main import app
+from tegata.cli.settings import settings_page
 from tegata.crypto.envelope import Envelope
 
-COMMANDS = ["dev", "serve", "migrate", "doctor", "apply", "diff", "export", "purge", "schema", "version", "keys"]
+COMMANDS = [
+    "dev",
+    "serve",
+    "migrate",
+    "doctor",
+    "apply",
+    "diff",
+    "export",
+    "purge",
+    "schema",
+    "settings",
+    "version",
+    "keys",
+]
 TEGATA = Path(sys.executable).parent / "tegata"
 
 
@@ -73,6 +87,11 @@ def test_version_is_the_distributions() -> None:
 def test_schema_is_the_published_one() -> None:
     published = Path(__file__).parents[4] / "docs" / "reference" / "tegata.schema.json"
     assert CliRunner().invoke(app, ["schema"]).output == published.read_text()
+
+
+def test_the_reference_of_settings_is_the_published_one() -> None:
+    published = Path(__file__).parents[4] / "docs" / "reference" / "settings.md"
+    assert published.read_text(encoding="utf-8") == settings_page(), "tegata settings > docs/reference/settings.md"
 
 
 def test_unsafe_settings_are_all_named_without_a_traceback(tmp_path: Path) -> None:

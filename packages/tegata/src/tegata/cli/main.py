@@ -126,6 +126,14 @@ def schema() -> None:
 
 
 @app.command()
+def settings() -> None:
+    """Print the reference of all settings."""
+    from tegata.cli.settings import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from tegata.cli.version import run
