@@ -75,6 +75,21 @@ async def test_fifty_exchanges_that_interleave_never_leave_a_living_token() -> N
         assert all(family.revoked_at is not None for family in tables.families.values())
 
 
+@pytest.mark.parametrize("client_id", ["own", "opaque"])
+async def test_a_logout_in_the_middle_of_an_exchange_leaves_no_living_token(client_id: str) -> None:
+    async with serving(through=Interleaved) as server:
+        party, browser = RelyingParty(server, client_id), Browser(server)
+        hint = (await party.sign_in(browser))["id_token"]
+        codes = [await code_for(party, browser) for _ in range(5)]
+        leave = browser.get(f"/acme/end_session?id_token_hint={hint}")
+        *replies, _ = await asyncio.gather(*(party.redeem(code) for code in codes), leave)
+        assert {reply.status for reply in replies} <= {200, 400}
+        for reply in replies:
+            if reply.status == 200:
+                assert not (await party.introspect(reply.json["access_token"]))["active"]
+                assert (await party.refresh(reply.json["refresh_token"])).json["error"] == "invalid_grant"
+
+
 async def test_a_code_of_another_client_is_unknown_and_stays_usable(server: Server, own: RelyingParty) -> None:
     code = await code_for(own)
     web = RelyingParty(server)

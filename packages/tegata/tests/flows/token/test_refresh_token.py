@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tegata.testing.relying_party import Browser, RelyingParty, claims_of
-from tegata.testing.server import API, OTHER_API, Server
+from tegata.testing.server import API, OTHER_API, Interleaved, Server, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +50,16 @@ async def test_fifty_at_once_stay_one_family(server: Server, own: RelyingParty) 
     assert len(successors) == 1
     assert (await own.refresh(successors.pop())).status == 200
     assert "refresh_token.reused" not in [event.type for event in await server.audit()]
+
+
+async def test_fifty_that_interleave_stay_one_family_of_opaque_tokens_too() -> None:
+    async with serving(through=Interleaved) as server:
+        party = RelyingParty(server, "opaque")
+        token = (await party.sign_in())["refresh_token"]
+        replies = await asyncio.gather(*(party.refresh(token) for _ in range(50)))
+        assert len({reply.json["refresh_token"] for reply in replies}) == 1
+        for reply in replies:
+            assert (await party.introspect(reply.json["access_token"]))["active"]
 
 
 async def test_a_lost_answer_can_be_asked_for_again_within_the_grace(server: Server, own: RelyingParty) -> None:
