@@ -8,13 +8,22 @@ import hmac
 import json
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from joserfc import jws
 
 from tegata.crypto import signing
-from tegata.crypto.keys import generate_key, parse_private, parse_public, private_bytes, public_jwk
+from tegata.crypto.keys import (
+    Algorithm,
+    SigningKey,
+    generate_key,
+    parse_private,
+    parse_public,
+    private_bytes,
+    public_jwk,
+)
 from tegata.crypto.signing import BadSignature, PublishedKey, Signer, load_published, load_signer, verify_own
 
 EC, RSA, STRANGER = generate_key("ES256"), generate_key("RS256"), generate_key("ES256")
@@ -73,6 +82,29 @@ def test_what_is_signed_verifies_and_says_what_it_is(algorithm: str) -> None:
     assert verify_own(token, PUBLISHED, typ="at+jwt") == CLAIMS
     header = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))
     assert header == {"alg": algorithm, "kid": SIGNERS[algorithm].kid, "typ": "at+jwt"}
+
+
+@pytest.mark.parametrize("algorithm", SIGNERS)
+def test_another_library_verifies_what_is_signed(algorithm: str) -> None:
+    """Many times: one signature in 128 has a number that begins with a zero byte (RFC 7518 §3.4)."""
+    key = jwt.PyJWK(public_jwk(EC if algorithm == "ES256" else RSA))
+    for number in range(400 if algorithm == "ES256" else 5):
+        token = SIGNERS[algorithm].sign({"n": number}, typ="at+jwt")
+        assert jwt.decode(token, key, algorithms=[algorithm]) == {"n": number}
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [("ES256", RSA), ("RS256", EC)])
+def test_a_signer_has_a_key_of_its_algorithm(algorithm: Algorithm, key: SigningKey) -> None:
+    """Or it would sign with one algorithm and name the other."""
+    with pytest.raises(ValueError, match=r"ES256|RS256"):
+        load_signer(algorithm, "k", private_bytes(key))
+
+
+@pytest.mark.parametrize("key", [EC, RSA])
+def test_a_signer_has_a_private_key(key: SigningKey) -> None:
+    algorithm: Algorithm = "ES256" if key is EC else "RS256"
+    with pytest.raises(ValueError, match="private"):
+        load_signer(algorithm, "k", json.dumps(public_jwk(key)).encode())
 
 
 def test_the_example_of_rfc_7515_verifies() -> None:

@@ -91,8 +91,13 @@ class PublishedKey:
 
 
 def load_signer(algorithm: Algorithm, kid: str, private: bytes) -> Signer:
-    """Parse an opened private key."""
-    return Signer(algorithm, kid, parse_private(private))
+    """Parse an opened private key. Raises `ValueError` unless it is one, and of this algorithm."""
+    key = parse_private(private)
+    if isinstance(key, ECKey) is not (algorithm == "ES256"):
+        raise ValueError(f"not a key for {algorithm}")
+    if not key.is_private:
+        raise ValueError("not a private key")
+    return Signer(algorithm, kid, key)
 
 
 def load_published(algorithm: Algorithm, kid: str, jwk: Mapping[str, Any]) -> PublishedKey:
