@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -22,9 +23,12 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.error: StorageError | None = None
         self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def check(self) -> None:
         self.asked += 1
+        await self.gate.wait()
         if self.error is not None:
             raise self.error
 
@@ -88,6 +92,28 @@ async def test_the_database_is_asked_once_a_second_however_many_ask() -> None:
     server.clock.now += 1.0
     await server.get("/readyz")
     assert server.database.asked == 2
+
+
+async def test_two_who_ask_at_once_wait_for_one_answer() -> None:
+    """The second must not be told what was known before: at the start that is nothing."""
+    server = Server()
+    server.database.gate.clear()
+    both = [asyncio.create_task(server.get("/readyz")) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    server.database.gate.set()
+    assert [status for status, _ in await asyncio.gather(*both)] == [200, 200]
+    assert server.database.asked == 1
+
+
+async def test_one_who_goes_away_does_not_spoil_the_answer_for_the_other() -> None:
+    server = Server()
+    server.database.gate.clear()
+    first, second = (asyncio.create_task(server.get("/readyz")) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    server.database.gate.set()
+    assert (await second)[0] == 200
 
 
 async def test_it_is_ready_again_as_soon_as_the_database_is_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class HealthEndpoints:
         self._auth_method = auth_method
         self._checked_at = float("-inf")
         self._ready = False
+        self._checking: asyncio.Future[None] | None = None
         self.draining = False  # set on SIGTERM, so that the balancer stops sending before the server stops answering
 
     def routes(self) -> dict[str, PlainHandler]:
@@ -64,16 +66,23 @@ class HealthEndpoints:
         return _answer(ready, {"status": "UP" if ready else "DOWN"})
 
     async def _database_ready(self) -> bool:
-        now = self._clock()
-        if now - self._checked_at >= 1.0:
-            self._checked_at = now
-            try:
-                await self._storage.check()
-                self._ready = True
-            except StorageError as error:
-                _log.warning("database_not_ready", reason=str(error))
-                self._ready = False
+        """Whoever asks while the database is being asked waits for the same answer."""
+        if self._clock() - self._checked_at >= 1.0:
+            if self._checking is None:
+                self._checking = asyncio.ensure_future(self._check())
+            await asyncio.shield(self._checking)
         return self._ready
+
+    async def _check(self) -> None:
+        try:
+            await self._storage.check()
+            self._ready = True
+        except StorageError as error:
+            _log.warning("database_not_ready", reason=str(error))
+            self._ready = False
+        finally:
+            self._checked_at = self._clock()
+            self._checking = None
 
 
 def _answer(ready: bool, document: Mapping[str, Any]) -> Response:
