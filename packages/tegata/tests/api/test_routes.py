@@ -150,6 +150,14 @@ async def test_any_other_path_is_404_as_a_page(call: Call, path: str) -> None:
     assert (status, body) == (404, b"<html>not_found")
 
 
+@pytest.mark.parametrize("raw", [b"/demo%2Fjwks", b"/demo%2fjwks", b"%2fdemo/jwks", b"/livez%2f"])
+async def test_an_encoded_slash_separates_nothing(call: Call, raw: bytes) -> None:
+    """RFC 3986 §2.2: or a proxy that guards a path would not see it."""
+    path = raw.lower().replace(b"%2f", b"/").decode()
+    assert (await call("GET", path, raw_path=raw))[0] == 404
+    assert (await call("GET", "/demo/jwks", raw_path=b"/demo/jwk%73"))[0] == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [

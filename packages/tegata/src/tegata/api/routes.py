@@ -77,6 +77,9 @@ class Router:
 
     async def _respond(self, request: Request) -> Response:
         path = request.path
+        if b"%2f" in (request.scope.get("raw_path") or b"").lower():
+            # The decoded path would have a separator more (RFC 3986 §2.2) than what a proxy in front has judged.
+            return self._render(request, _not_found())
         plain = self._exact.get(path) or self._prefixes.get(path[: path.find("/", 1) + 1])
         if plain is not None:
             if request.method not in {"GET", "HEAD"}:
