@@ -256,9 +256,9 @@ def test_a_changed_character_is_a_bad_signature(position: int, character: str) -
         assert not own(changed)
 
 
-@pytest.mark.parametrize(("token", "kid"), [(ACCESS, EC.thumbprint()), (signed({"alg": "ES256"}, EC), None)])
-def test_the_key_id_is_read(token: str, kid: str | None) -> None:
-    assert signing.key_id_of(token) == kid
+def test_the_key_id_is_read() -> None:
+    assert signing.key_id_of(ACCESS) == EC.thumbprint()
+    assert signing.key_id_of(signed({"alg": "ES256"}, EC)) is None
 
 
 @pytest.mark.parametrize(
