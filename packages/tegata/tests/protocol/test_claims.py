@@ -210,3 +210,14 @@ def test_what_is_not_known_of_a_person_is_left_out() -> None:
 def test_a_mapping_renames() -> None:
     mapping = {"dept": "department", "who": "username", "roles": "roles", "absent": "nothing", "sub": "department"}
     assert claims.mapped(TARO, mapping) == {"dept": "research", "who": "taro", "roles": ["researcher"]}
+
+
+def test_by_name_a_client_gets_standard_and_mapped_claims_and_nothing_else_that_is_stored() -> None:
+    user = User(
+        UserId(UUID(int=5)), "yamada", {"nickname": "taro", "unit": "brewing", "salary_grade": "7"}, ("viewer",)
+    )
+    policy = TenantPolicy(access_token_claims={"department": "unit", "groups": "roles"})
+    wanted: dict[str, None] = {"nickname": None, "department": None, "groups": None, "salary_grade": None, "unit": None}
+    told = {"nickname": "taro", "department": "brewing", "groups": ["viewer"]}
+    assert claims.for_userinfo(user, (), ClaimsRequest(userinfo=wanted), policy) == told
+    assert claims.for_id_token(user, ClaimsRequest(id_token=wanted), policy) == told

@@ -129,18 +129,27 @@ def _is_shallow(value: object, depth: int) -> bool:
 
 def for_userinfo(user: User, scopes: Iterable[str], request: ClaimsRequest, policy: TenantPolicy) -> dict[str, Any]:
     """Return the personal claims of a UserInfo answer (OIDC Core §5.3.2): by scope, then those asked for by name."""
-    names: dict[str, None] = {}
     answer: dict[str, Any] = {}
     for scope in scopes:
-        names.update(dict.fromkeys(SCOPE_CLAIMS.get(scope, ())))
+        answer.update(mapped(user, {name: name for name in SCOPE_CLAIMS.get(scope, ())}))
         answer.update(mapped(user, policy.userinfo_claims.get(scope, {})))
-    names.update(dict.fromkeys(request.userinfo))
-    return {**answer, **_values(user, names)}
+    return {**answer, **_by_name(user, request.userinfo, policy)}
 
 
 def for_id_token(user: User, request: ClaimsRequest, policy: TenantPolicy) -> dict[str, Any]:
     """Return the personal claims of an ID token: the tenant's mapping and what the client asked for by name."""
-    return {**mapped(user, policy.id_token_claims), **_values(user, request.id_token)}
+    return {**mapped(user, policy.id_token_claims), **_by_name(user, request.id_token, policy)}
+
+
+def _by_name(user: User, names: Iterable[str], policy: TenantPolicy) -> dict[str, Any]:
+    """Return claims asked for by name: standard ones and those the tenant maps somewhere, nothing else it stores."""
+    wanted = [name for name in names if name not in RESERVED_CLAIMS]
+    if not wanted:
+        return {}
+    sources = {name: name for name in STANDARD_CLAIMS}
+    for mapping in (policy.access_token_claims, policy.id_token_claims, *policy.userinfo_claims.values()):
+        sources.update(mapping)
+    return mapped(user, {name: sources[name] for name in wanted if name in sources})
 
 
 def mapped(user: User, mapping: Mapping[str, str]) -> dict[str, Any]:
@@ -151,11 +160,6 @@ def mapped(user: User, mapping: Mapping[str, str]) -> dict[str, Any]:
         if value is not None and claim not in RESERVED_CLAIMS:
             answer[claim] = value
     return answer
-
-
-def _values(user: User, names: Iterable[str]) -> dict[str, Any]:
-    found = {name: _source(user, name) for name in names if name not in RESERVED_CLAIMS and name != "roles"}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _source(user: User, source: str) -> Any:
