@@ -203,8 +203,9 @@ async def test_the_question_is_answered_by_its_own_page_only(
     await own.sign_in(stranger, "hanako")
     foreign = Page(await stranger.get("/acme/end_session")).forms["logout-form"].fields
     for fields in ({}, {"csrf_token": "x" * 43}, foreign):
-        reply = await browser.post(form.action, {**fields, "decision": "approve"})
-        assert what(reply) == "question"
+        for decision in ("approve", "deny"):
+            reply = await browser.post(form.action, {**fields, "decision": decision})
+            assert what(reply) == "question"
     await browser.post(form.action, {**form.fields, "decision": "approve"}, cross_site=True)
     assert await is_signed_in(own, browser)
 
