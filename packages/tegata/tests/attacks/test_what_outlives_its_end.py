@@ -22,7 +22,6 @@ async def started(world: World) -> Session:
     return session
 
 
-@pytest.mark.xfail(strict=True, reason="store_code does not look whether the session is still there")
 async def test_a_logout_between_looking_at_the_session_and_keeping_the_code_wins(world: World) -> None:
     """/authorize has found the session; /end_session commits; only then the code is kept."""
     session = await started(world)

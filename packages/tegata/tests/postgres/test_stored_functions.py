@@ -90,9 +90,11 @@ FILL = """
 async def hot_acts(world: World) -> dict[str, Callable[[], Awaitable[object]]]:
     """The acts of the hot endpoints, with rows for them in place."""
     tenant_id, storage = world.here.tenant_id, world.storage
-    grant, refresh = await world.issued(session_id=world.here.session().session_id)
+    living = world.here.session()
+    await storage.start_session(tenant_id, new_digest(), living, replaces=None, events=[])
+    grant, refresh = await world.issued(session_id=living.session_id)
     code, opaque, interaction, session = (
-        world.here.code(),
+        world.here.code(world.here.grant(session_id=living.session_id)),
         world.here.opaque(grant),
         world.here.interaction(),
         world.here.session(),

@@ -120,7 +120,9 @@ async def test_ending_a_session_revokes_its_grants_but_not_offline_ones(world: W
     digest = await start(world, session)
     grant, _ = await world.issued(session_id=session.session_id)
     offline, _ = await world.issued(session_id=session.session_id, offline=True)
-    elsewhere, _ = await world.issued(session_id=world.here.session().session_id)
+    other = world.here.session()
+    await start(world, other)
+    elsewhere, _ = await world.issued(session_id=other.session_id)
     storage = world.storage
     await storage.end_session(world.there.tenant_id, session.session_id, now=NOW, event=event("session.ended"))
     assert await find(world, digest) is not None

@@ -59,7 +59,8 @@ class Codes(Protocol):
     ) -> bool:
         """Keep the grant and its code. With `interaction`, remove that interaction in the same transaction.
 
-        Returns False, and keeps nothing, if the interaction was already gone: of two tabs one gets a code.
+        Returns False, and keeps nothing, if the interaction was already gone (of two tabs one gets a code), or the
+        grant's session: a logout that commits before this wins, and one that commits after it finds the grant.
         """
         ...
 

@@ -31,6 +31,9 @@ class MemoryTokens:
         tables = self._state.of(tenant_id)
         if interaction is not None and interaction not in tables.interactions:
             return False
+        session_id = code.grant.session_id
+        if session_id is not None and tables.session_by_id(session_id) is None:
+            return False
         if code.digest in tables.codes or code.grant.grant_id in tables.families:
             raise Conflict("authorization_code")
         if code.grant.client_id not in tables.clients or code.grant.user_id not in tables.accounts:

@@ -1,5 +1,5 @@
--- Keep a grant and its code. With p_interaction, that interaction is consumed: if it is gone already, false and
--- nothing kept, so that of two tabs one gets a code.
+-- Keep a grant and its code; false, and nothing kept, if the session has ended in the meantime. With p_interaction,
+-- that interaction is consumed: likewise if it is gone already, so that of two tabs one gets a code.
 create or replace function tegata.store_code(
     p_tenant uuid, p_interaction bytea, p_digest bytea, p_redirect_uri text, p_redirect_uri_was_sent boolean,
     p_code_challenge text, p_expires_at double precision, p_grant_id uuid, p_client_id text, p_user_id uuid,
@@ -9,6 +9,13 @@ create or replace function tegata.store_code(
   language plpgsql set search_path = '' as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
+  if p_session_id is not null then
+    -- The lock makes a logout wait, which then finds the grant.
+    perform from tegata.session s where s.tenant_id = p_tenant and s.session_id = p_session_id for key share;
+    if not found then
+      return false;
+    end if;
+  end if;
   if p_interaction is not null then
     delete from tegata.interaction i where i.tenant_id = p_tenant and i.digest = p_interaction;
     if not found then
