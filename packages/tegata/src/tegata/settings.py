@@ -188,6 +188,8 @@ def _base_url(settings: Settings) -> str | None:
         return "TEGATA_BASE_URL is not an address like https://id.example.com"
     if settings.base_url.endswith("/"):
         return "TEGATA_BASE_URL must not end with a slash; issuers are compared character by character"
+    if urlsplit(settings.base_url).path:
+        return "TEGATA_BASE_URL has a path; pages and cookies need a host of their own, e.g. https://id.example.com"
     if scheme == "http" and not settings.allow_insecure_base_url:
         return (
             "TEGATA_BASE_URL is http; use https, or set TEGATA_ALLOW_INSECURE_BASE_URL=true for a closed test network"

@@ -17,8 +17,12 @@ import httpx2
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# Translation prefixes that hide an IPv4 address, besides the ones `ipaddress` unwraps (RFC 6052, RFC 8215).
-_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# What `ipaddress` of Python 3.11 takes for global: prefixes that hide an IPv4 address (RFC 6052, RFC 8215), 6to4 relays
+# (RFC 7526), site-local addresses (RFC 3879), documentation (RFC 9637).
+_FORBIDDEN = tuple(
+    ipaddress.ip_network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "192.88.99.0/24", "fec0::/10", "3fff::/20")
+)
 
 
 class ForbiddenAddress(httpx2.TransportError):
@@ -33,8 +37,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.sixtofour is not None or address.teredo is not None:
             return False
-        if any(address in network for network in _TRANSLATED):
-            return False
+    if any(address in network for network in _FORBIDDEN):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
