@@ -64,9 +64,6 @@ async def test_a_session_of_another_tenant_cannot_be_ended_or_replaced(world: Wo
     assert found is not None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a logout finds grants through a living session only, the hint's sid is not used"
-)
 async def test_a_logout_after_the_session_went_idle_still_ends_its_grants(server: Server) -> None:
     """The person says "log me out" with a valid hint; refresh tokens without offline_access must not live on."""
     party, browser = RelyingParty(server, "own"), Browser(server)
@@ -86,7 +83,6 @@ async def test_a_new_password_ends_the_sessions_that_the_old_one_opened(server: 
     assert party.answer(reply).get("error") == "login_required"
 
 
-@pytest.mark.xfail(strict=True, reason="an access token of a disabled client stays active")
 @pytest.mark.parametrize("client_id", ["service", "web"])
 async def test_access_tokens_of_a_disabled_client_are_inactive(server: Server, client_id: str) -> None:
     party, asker = RelyingParty(server, client_id), RelyingParty(server, "post")
@@ -99,7 +95,6 @@ async def test_access_tokens_of_a_disabled_client_are_inactive(server: Server, c
     assert await asker.introspect(token) == {"active": False}
 
 
-@pytest.mark.xfail(strict=True, reason="the new hash of an old password overwrites whatever is stored by then")
 async def test_hashing_an_old_password_anew_does_not_undo_a_reset(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

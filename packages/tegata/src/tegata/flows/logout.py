@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from tegata.flows.authorize import current_session
 from tegata.flows.browser import Browser
@@ -13,6 +14,7 @@ from tegata.protocol import logout as rules
 from tegata.protocol.client import Client
 from tegata.protocol.errors import Refused
 from tegata.protocol.logout import LogoutRequest
+from tegata.protocol.names import SessionId
 from tegata.protocol.redirect_uris import problem_with
 from tegata.protocol.subject import subject_for
 from tegata.storage.records import FoundSession
@@ -61,7 +63,10 @@ async def end_session(
     if found is not None:
         if decision.ask and not confirmed:
             return AskUser(found, client)
-        await _end(services, loaded, found, client, origin)
+        await _end(services, loaded, found.session.session_id, client, origin, actor=str(found.user.user_id))
+    elif (hinted := _hinted_session(hint)) is not None:
+        # The session went idle or its cookie is gone; what hangs on it has still to end.
+        await _end(services, loaded, hinted, client, origin, actor=None)
     return SignedOut(decision.continue_uri, decision.automatic or confirmed, request.state)
 
 
@@ -88,17 +93,31 @@ def _same_person(
     return hint.get("sid") == str(found.session.session_id) or hint.get("sub") == subject
 
 
+def _hinted_session(hint: dict[str, Any] | None) -> SessionId | None:
+    """Return the session that a verified hint belongs to (`sid`, RP-Initiated Logout §4)."""
+    try:
+        return SessionId(UUID(str((hint or {}).get("sid"))))
+    except ValueError:
+        return None
+
+
 async def _end(
-    services: Services, loaded: LoadedTenant, found: FoundSession, client: Client | None, origin: Origin
+    services: Services,
+    loaded: LoadedTenant,
+    session_id: SessionId,
+    client: Client | None,
+    origin: Origin,
+    *,
+    actor: str | None,
 ) -> None:
     now = services.clock()
     ended = event(
         "session.ended",
         now=now,
         origin=origin,
-        actor=str(found.user.user_id),
+        actor=actor,
         client_id=client.client_id if client is not None else None,
         reason="logout",
-        details={"session": str(found.session.session_id)},
+        details={"session": str(session_id)},
     )
-    await services.storage.end_session(loaded.tenant_id, found.session.session_id, now=now, event=ended)
+    await services.storage.end_session(loaded.tenant_id, session_id, now=now, event=ended)
