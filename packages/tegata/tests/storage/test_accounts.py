@@ -72,10 +72,15 @@ async def test_a_user_keeps_id_and_password_when_written_again(world: World) -> 
     assert await world.storage.get_user(world.there.tenant_id, user_id) is None
 
 
-async def test_a_hash_is_replaced_in_its_tenant_only(world: World) -> None:
+async def test_a_hash_is_replaced_in_its_tenant_only_and_if_it_is_still_the_same(world: World) -> None:
     user_id = await put(world, "hanako", {}, password="old")
-    for tenant, expected in ((world.there, "old"), (world.here, "new")):
-        await world.storage.update_password_hash(tenant.tenant_id, user_id, "new")
+    for tenant, old, expected in (
+        (world.there, "old", "old"),
+        (world.here, "older", "old"),
+        (world.here, "old", "new"),
+        (world.here, "old", "new"),
+    ):
+        await world.storage.update_password_hash(tenant.tenant_id, user_id, old=old, new="new" if old == "old" else "newer")
         record = await world.storage.find_password(world.here.tenant_id, "hanako")
         assert record is not None
         assert record.password_hash == expected
@@ -121,3 +126,36 @@ async def test_a_success_clears_its_buckets(world: World) -> None:
     await storage.clear_attempts(tenant_id, [mine.key])
     assert await storage.count_attempt(tenant_id, [other], LIMITS, now=NOW) > 0
     assert await storage.count_attempt(tenant_id, [mine], LIMITS, now=NOW) == 0.0
+
+
+async def test_an_attempt_that_is_taken_back_leaves_the_others_and_their_pause(world: World) -> None:
+    bucket, storage, here = ThrottleBucket(new_digest(), 2), world.storage, world.here.tenant_id
+
+    async def attempt(now: float) -> float:
+        return await storage.count_attempt(here, [bucket], LIMITS, now=now)
+
+    assert await attempt(NOW) == 0.0
+    assert await attempt(NOW) == 0.0  # a pause of 2 seconds begins
+    assert await attempt(NOW + 3) == 0.0
+    await storage.take_back_attempt(world.there.tenant_id, [bucket.key], now=NOW + 3)
+    assert await attempt(NOW + 3) == pytest.approx(4.0)
+    await storage.take_back_attempt(here, [bucket.key], now=NOW + 3)
+    assert await attempt(NOW + 3) == 0.0  # as if it had never been
+    assert await attempt(NOW + 3) == pytest.approx(4.0)
+
+
+async def test_taking_back_forgets_no_failure_that_came_after(world: World) -> None:
+    bucket, storage, here = ThrottleBucket(new_digest(), 2), world.storage, world.here.tenant_id
+    for now in (NOW, NOW + 1):
+        assert await storage.count_attempt(here, [bucket], LIMITS, now=now) == 0.0
+    await storage.take_back_attempt(here, [bucket.key], now=NOW)
+    assert await storage.count_attempt(here, [bucket], LIMITS, now=NOW + 1) == 0.0
+    assert await storage.count_attempt(here, [bucket], LIMITS, now=NOW + 1) == pytest.approx(2.0)
+
+
+async def test_good_attempts_alone_leave_nothing_behind(world: World) -> None:
+    bucket, storage, here = ThrottleBucket(new_digest(), 1), world.storage, world.here.tenant_id
+    for number in range(5):
+        assert await storage.count_attempt(here, [bucket], LIMITS, now=NOW + number) == 0.0
+        await storage.take_back_attempt(here, [bucket.key], now=NOW + number)
+    await storage.take_back_attempt(here, [bucket.key], now=NOW)

@@ -51,25 +51,28 @@ async def sign_in(
     """Check the password and start a session."""
     login = normalize_username(username[:MAX_USERNAME_CHARACTERS])
     now = services.clock()
-    buckets = _buckets(services, loaded, login, browser, origin)
+    # One account has one counter, by whatever name it is called; a login that nobody has is counted as it was written.
+    found = await services.storage.find_password(loaded.tenant_id, login)
+    account = str(found.user.user_id) if found is not None else f"nobody|{login}"
+    buckets = _buckets(services, loaded, account, browser, origin)
     wait = await services.storage.count_attempt(loaded.tenant_id, buckets, services.throttle, now=now)
     if wait > 0:
         _audit_failure(services, loaded, origin, None, "throttled", now=now)
         return NotSignedIn("throttled", max(1, round(wait)))
-    found = await services.storage.find_password(loaded.tenant_id, login)
     right = await services.passwords.verify(found.password_hash if found else None, password)
     if found is None or not right or found.user.disabled:
         reason = "unknown_user" if found is None else "user_disabled" if right else "wrong_password"
         _audit_failure(services, loaded, origin, found.user if found else None, reason, now=now)
         return NotSignedIn("wrong_credentials")
-    # The address stays counted: one good password must not buy free guesses at other accounts.
     await services.storage.clear_attempts(loaded.tenant_id, [buckets[0].key])
+    # Of the address this attempt alone is forgotten: one good password must not buy free guesses at other accounts.
+    await services.storage.take_back_attempt(loaded.tenant_id, [bucket.key for bucket in buckets[1:]], now=now)
     await _rehash(services, loaded, found, password)
-    return await _start(services, loaded, found.user, login=login, browser=browser, origin=origin)
+    return await _start(services, loaded, found.user, browser=browser, origin=origin)
 
 
 async def _start(
-    services: Services, loaded: LoadedTenant, user: User, *, login: str, browser: Browser, origin: Origin
+    services: Services, loaded: LoadedTenant, user: User, *, browser: Browser, origin: Origin
 ) -> SignedIn:
     now = services.clock()
     secret = new_secret()
@@ -97,25 +100,29 @@ async def _start(
         replaces=browser.session_digest,
         events=[succeeded],
     )
-    return SignedIn(user, session, secret, _device(loaded, login))
+    return SignedIn(user, session, secret, _device(loaded, str(user.user_id)))
 
 
 def _buckets(
-    services: Services, loaded: LoadedTenant, login: str, browser: Browser, origin: Origin
+    services: Services, loaded: LoadedTenant, account: str, browser: Browser, origin: Origin
 ) -> list[ThrottleBucket]:
-    """Return the account's bucket, then the address's. A browser that knows the account has a bucket of its own."""
+    """Return the account's bucket, then the address's.
+
+    A browser that knows the account has one bucket of its own and no other: neither who guesses at the account nor who
+    guesses from the same address keeps its owner out.
+    """
     limits = services.throttle
-    known = browser.device is not None and matches(digest_of(_device(loaded, login)), browser.device)
-    account = f"device|{browser.device}" if known else f"account|{login}"
+    if browser.device is not None and matches(digest_of(_device(loaded, account)), browser.device):
+        return [ThrottleBucket(digest_of(f"device|{browser.device}"), limits.account_failures)]
     return [
-        ThrottleBucket(digest_of(account), limits.account_failures),
+        ThrottleBucket(digest_of(f"account|{account}"), limits.account_failures),
         ThrottleBucket(digest_of(f"address|{address_prefix(origin.address)}"), limits.address_failures),
     ]
 
 
-def _device(loaded: LoadedTenant, login: str) -> str:
+def _device(loaded: LoadedTenant, account: str) -> str:
     """Return what a browser is given after a sign-in to be known again; it proves nothing but that (pitfalls P70)."""
-    return base64url(keyed_digest(derive_key(loaded.tenant.pairwise_salt, "device"), login))
+    return base64url(keyed_digest(derive_key(loaded.tenant.pairwise_salt, "device"), account))
 
 
 async def _rehash(services: Services, loaded: LoadedTenant, found: PasswordRecord, password: str) -> None:
@@ -125,7 +132,9 @@ async def _rehash(services: Services, loaded: LoadedTenant, found: PasswordRecor
             new_hash = await services.passwords.hash(password)
         except OAuthError:  # too many checks wait; the next sign-in tries again
             return
-        await services.storage.update_password_hash(loaded.tenant_id, found.user.user_id, new_hash)
+        await services.storage.update_password_hash(
+            loaded.tenant_id, found.user.user_id, old=found.password_hash, new=new_hash
+        )
 
 
 def _audit_failure(

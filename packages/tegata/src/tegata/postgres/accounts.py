@@ -15,9 +15,10 @@ from tegata.storage.records import AuditEvent, DesiredUser, PasswordRecord
 
 _FIND = "select * from tegata.find_account($1, $2)"
 _GET = "select * from tegata.get_account($1, $2)"
-_UPDATE_HASH = "select tegata.update_password_hash($1, $2, $3)"
+_UPDATE_HASH = "select tegata.update_password_hash($1, $2, $3, $4)"
 _COUNT = "select tegata.count_attempt($1, $2, $3, $4, $5, $6, $7)"
 _CLEAR = "select tegata.clear_attempts($1, $2)"
+_TAKE_BACK = "select tegata.take_back_attempt($1, $2, $3)"
 _APPEND = "select tegata.append_events($1, $2)"
 
 _LIST = """
@@ -56,8 +57,8 @@ class PostgresAccounts:
         row = await self._database.row(_GET, tenant_id, user_id)
         return user_from(row) if row is not None else None
 
-    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, password_hash: str) -> None:
-        await self._database.value(_UPDATE_HASH, tenant_id, user_id, password_hash)
+    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, *, old: str, new: str) -> None:
+        await self._database.value(_UPDATE_HASH, tenant_id, user_id, old, new)
 
     async def count_attempt(
         self, tenant_id: TenantId, buckets: Sequence[ThrottleBucket], limits: ThrottleLimits, *, now: float
@@ -76,6 +77,9 @@ class PostgresAccounts:
 
     async def clear_attempts(self, tenant_id: TenantId, keys: Sequence[bytes]) -> None:
         await self._database.value(_CLEAR, tenant_id, list(keys))
+
+    async def take_back_attempt(self, tenant_id: TenantId, keys: Sequence[bytes], *, now: float) -> None:
+        await self._database.value(_TAKE_BACK, tenant_id, list(keys), now)
 
 
 class PostgresAccountProvisioning:

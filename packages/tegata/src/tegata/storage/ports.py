@@ -215,7 +215,9 @@ class Accounts(Protocol):
 
     async def get_user(self, tenant_id: TenantId, user_id: UserId) -> User | None: ...
 
-    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, password_hash: str) -> None: ...
+    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, *, old: str, new: str) -> None:
+        """Replace the hash `old`, and no other: a password that was set in the meantime stays."""
+        ...
 
 
 class Throttles(Protocol):
@@ -234,6 +236,13 @@ class Throttles(Protocol):
         ...
 
     async def clear_attempts(self, tenant_id: TenantId, keys: Sequence[bytes]) -> None: ...
+
+    async def take_back_attempt(self, tenant_id: TenantId, keys: Sequence[bytes], *, now: float) -> None:
+        """Undo the attempt that was counted with this `now`: it was no failure.
+
+        Other failures stay, and a pause runs from the failure before it (unless another came after it).
+        """
+        ...
 
 
 class AuditLog(Protocol):

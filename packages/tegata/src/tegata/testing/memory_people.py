@@ -108,10 +108,11 @@ class MemoryPeople:
         tables = self._state.seen_by(tenant_id)
         return tables.user(user_id) if tables and user_id in tables.accounts else None
 
-    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, password_hash: str) -> None:
+    async def update_password_hash(self, tenant_id: TenantId, user_id: UserId, *, old: str, new: str) -> None:
         tables = self._state.seen_by(tenant_id)
-        if tables is not None and user_id in tables.accounts:
-            tables.accounts[user_id].password_hash = password_hash
+        account = tables.accounts.get(user_id) if tables is not None else None
+        if account is not None and account.password_hash == old:
+            account.password_hash = new
 
     async def count_attempt(
         self, tenant_id: TenantId, buckets: Sequence[ThrottleBucket], limits: ThrottleLimits, *, now: float
@@ -128,7 +129,10 @@ class MemoryPeople:
             return max(waits)
         for key in {bucket.key for bucket in buckets}:
             before = tables.throttles.get(key)
-            tables.throttles[key] = Failures(before.failures + 1 if before else 1, now)
+            if before is None:
+                tables.throttles[key] = Failures(1, now, now)
+            else:
+                tables.throttles[key] = Failures(before.failures + 1, now, before.last_failure_at)
         return 0.0
 
     async def clear_attempts(self, tenant_id: TenantId, keys: Sequence[bytes]) -> None:
@@ -136,3 +140,12 @@ class MemoryPeople:
         for key in keys if tables else ():
             assert tables is not None
             tables.throttles.pop(key, None)
+
+    async def take_back_attempt(self, tenant_id: TenantId, keys: Sequence[bytes], *, now: float) -> None:
+        tables = self._state.seen_by(tenant_id)
+        for key in keys if tables else ():
+            assert tables is not None
+            found = tables.throttles.pop(key, None)
+            if found is not None and found.failures > 1:
+                last = found.failure_before_at if found.last_failure_at == now else found.last_failure_at
+                tables.throttles[key] = Failures(found.failures - 1, last, found.failure_before_at)
