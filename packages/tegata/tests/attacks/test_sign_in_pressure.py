@@ -18,7 +18,6 @@ async def attempt(server: Server, browser: Browser, username: str, password: str
     return await browser.sign_in(page, username, password)
 
 
-@pytest.mark.xfail(strict=True, reason="a good sign-in stays counted against its address for ever")
 async def test_good_sign_ins_from_one_address_never_throttle_it(server: Server) -> None:
     """An office behind one address, or everybody behind a proxy that is not in TEGATA_TRUSTED_PROXIES."""
     for _ in range(60):
@@ -27,7 +26,6 @@ async def test_good_sign_ins_from_one_address_never_throttle_it(server: Server) 
         assert reply.status == 303
 
 
-@pytest.mark.xfail(strict=True, reason="a known device is still held by the bucket of its address")
 async def test_guesses_from_the_same_address_do_not_keep_a_known_device_out(server: Server) -> None:
     owner = Browser(server, address=OFFICE)
     assert (await attempt(server, owner, "taro", PASSWORD)).status == 303
@@ -38,7 +36,6 @@ async def test_guesses_from_the_same_address_do_not_keep_a_known_device_out(serv
     assert (await attempt(server, owner, "taro", PASSWORD)).status == 303
 
 
-@pytest.mark.xfail(strict=True, reason="a login name and the e-mail address of one account have a counter each")
 async def test_an_account_has_one_counter_however_it_is_named(server: Server) -> None:
     names = ("taro", "taro@example.com")
     checked = 0

@@ -174,7 +174,6 @@ async def test_of_a_thousand_parallel_guesses_exactly_the_free_ones_are_checked(
     assert len(server.passwords.checked) == 5
 
 
-@pytest.mark.xfail(strict=True, reason="the port cannot take back what was counted at an address")
 async def test_sign_ins_that_succeed_do_not_slow_down_their_address(server: Server) -> None:
     for _ in range(60):  # an office behind one address, at nine in the morning
         assert (await guess(server, password=PASSWORD, address="192.0.2.200")).status == 303

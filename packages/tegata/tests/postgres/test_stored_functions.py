@@ -109,6 +109,7 @@ async def hot_acts(world: World) -> dict[str, Callable[[], Awaitable[object]]]:
         "find_interaction": lambda: storage.find_interaction(tenant_id, interaction.digest, now=NOW),
         "drop_interaction": lambda: storage.drop_interaction(tenant_id, interaction.digest),
         "count_attempt": lambda: storage.count_attempt(tenant_id, buckets, ThrottleLimits(), now=NOW),
+        "take_back_attempt": lambda: storage.take_back_attempt(tenant_id, [buckets[0].key], now=NOW),
         "clear_attempts": lambda: storage.clear_attempts(tenant_id, [buckets[0].key]),
         "find_password": lambda: storage.find_password(tenant_id, "taro"),
         "find_password by address": lambda: storage.find_password(tenant_id, "nobody@example.com"),

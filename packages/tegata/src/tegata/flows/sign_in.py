@@ -66,7 +66,8 @@ async def sign_in(
         return NotSignedIn("wrong_credentials")
     await services.storage.clear_attempts(loaded.tenant_id, [buckets[0].key])
     # Of the address this attempt alone is forgotten: one good password must not buy free guesses at other accounts.
-    await services.storage.take_back_attempt(loaded.tenant_id, [bucket.key for bucket in buckets[1:]], now=now)
+    if addresses := [bucket.key for bucket in buckets[1:]]:
+        await services.storage.take_back_attempt(loaded.tenant_id, addresses, now=now)
     await _rehash(services, loaded, found, password)
     return await _start(services, loaded, found.user, browser=browser, origin=origin)
 

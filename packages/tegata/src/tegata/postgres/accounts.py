@@ -26,6 +26,16 @@ _LIST = """
            extract(epoch from updated_at)::double precision as user_updated_at, password_hash
       from tegata.account where tenant_id = $1 and username_norm > $2 order by username_norm limit $3
 """
+# Not "for update": that would wait for whoever refers to the account, and they in turn for its session below.
+_BEFORE = """
+    select user_id, password_hash, disabled from tegata.account
+     where tenant_id = $1 and username_norm = $2 for no key update
+"""
+_END_SESSIONS = "delete from tegata.session where tenant_id = $1 and user_id = $2"
+_REVOKE_GRANTS = """
+    update tegata.grant_record set revoked_at = now()
+     where tenant_id = $1 and user_id = $2 and revoked_at is null
+"""
 _PUT = """
     insert into tegata.account as a
         (tenant_id, user_id, username, username_norm, login_email, claims, roles, disabled, password_hash)
@@ -113,19 +123,25 @@ class PostgresAccountProvisioning:
     async def put_user(
         self, tenant_id: TenantId, user_id: UserId, desired: DesiredUser, *, events: Sequence[AuditEvent]
     ) -> None:
+        name = normalize_username(desired.username)
         async with tenant(self._database, tenant_id) as connection:
+            before = await connection.fetchrow(_BEFORE, tenant_id, name)
             await connection.execute(
                 _PUT,
                 tenant_id,
                 user_id,
                 desired.username,
-                normalize_username(desired.username),
+                name,
                 login_email(desired.claims),
                 to_json(desired.claims),
                 desired.roles,
                 desired.disabled,
                 desired.password_hash,
             )
+            if before is not None and desired.locks_out(before["password_hash"], disabled=before["disabled"]):
+                # Sessions first: a code that is being stored holds its session, and then its grant is found.
+                await connection.execute(_END_SESSIONS, tenant_id, before["user_id"])
+                await connection.execute(_REVOKE_GRANTS, tenant_id, before["user_id"])
             await connection.execute(_APPEND, tenant_id, events_json(events))
 
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool:

@@ -324,7 +324,10 @@ class Provisioning(Protocol):
     async def put_user(
         self, tenant_id: TenantId, user_id: UserId, desired: DesiredUser, *, events: Sequence[AuditEvent]
     ) -> None:
-        """Create the account under `user_id` if the username is new, else update it (keeping its id)."""
+        """Create the account under `user_id` if the username is new, else update it (keeping its id).
+
+        Another password hash, or disabling, ends the account's sessions and revokes its grants, offline ones too.
+        """
         ...
 
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool: ...

@@ -83,6 +83,7 @@ class Failures:
 
     failures: int
     last_failure_at: float
+    failure_before_at: float
 
 
 @dataclass(slots=True)
@@ -132,6 +133,13 @@ class Tables:
             if of_session and family.revoked_at is None:
                 family.revoked_at, found = now, True
         return found
+
+    def lock_out(self, user_id: UserId, now: float) -> None:
+        """End the sessions of a user and revoke their grants."""
+        self.sessions = {d: s for d, s in self.sessions.items() if s.user_id != user_id}
+        for family in self.families.values():
+            if family.grant.user_id == user_id and family.revoked_at is None:
+                family.revoked_at = now
 
     def forget_grants(self, *, user_id: UserId | None = None, client_id: str | None = None) -> None:
         """Remove grants with everything issued from them: what PostgreSQL's cascades do."""

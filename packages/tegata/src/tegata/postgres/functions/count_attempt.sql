@@ -31,7 +31,7 @@ begin
   if longest > 0 then
     return longest;
   end if;
-  update tegata.throttle t set failures = t.failures + 1, last_failure_at = moment
+  update tegata.throttle t set failures = t.failures + 1, failure_before_at = t.last_failure_at, last_failure_at = moment
     where t.tenant_id = p_tenant and t.key = any (p_keys);
   return 0;
 end $$;

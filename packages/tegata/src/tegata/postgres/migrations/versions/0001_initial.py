@@ -308,7 +308,9 @@ def short_lived() -> None:
         """
         key bytea not null,
         failures integer not null,
-        last_failure_at timestamptz not null
+        last_failure_at timestamptz not null,
+        -- For an attempt that turns out to be none and is taken back.
+        failure_before_at timestamptz
         """,
         key=["key"],
         application=READ_WRITE,
