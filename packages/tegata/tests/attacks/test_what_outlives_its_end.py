@@ -73,7 +73,6 @@ async def test_a_logout_after_the_session_went_idle_still_ends_its_grants(server
     assert (await party.refresh(tokens["refresh_token"])).status == 400
 
 
-@pytest.mark.xfail(strict=True, reason="a new password, set by an operator, leaves every session and grant alive")
 async def test_a_new_password_ends_the_sessions_that_the_old_one_opened(server: Server) -> None:
     """Pitfalls P76: what an operator does when an account was taken over."""
     party, thief = RelyingParty(server, "own"), Browser(server)

@@ -80,6 +80,33 @@ async def test_a_disabled_user_has_no_session(world: World) -> None:
     assert await find(world, digest) is None
 
 
+@pytest.mark.parametrize(
+    ("password_hash", "disabled", "ends"),
+    [("new", False, True), ("old", False, False), (None, False, False), (None, True, True)],
+    ids=["another password", "the same password", "no word of a password", "disabling"],
+)
+async def test_another_password_or_disabling_ends_sessions_and_grants(
+    world: World, password_hash: str | None, disabled: bool, ends: bool
+) -> None:
+    async def put(name: str, user_id: UserId, password_hash: str | None, *, disabled: bool = False) -> None:
+        desired = DesiredUser(name, {}, (), disabled, password_hash)
+        await world.operator.put_user(world.here.tenant_id, user_id, desired, events=[])
+
+    other = UserId(uuid4())
+    await put("taro", world.here.user_id, "old")
+    await put("jiro", other, "old")
+    session = world.here.session()
+    digest, others = await start(world, session), await start(world, world.here.session(other))
+    grant, _ = await world.issued(session_id=session.session_id)
+    offline, _ = await world.issued(offline=True)
+    await put("TARO", UserId(uuid4()), password_hash, disabled=disabled)
+    await put("taro", UserId(uuid4()), None)
+    assert (await find(world, digest) is None) is ends
+    for issued in (grant, offline):
+        assert await is_active(world, issued.grant_id) is not ends
+    assert await find(world, others) is not None
+
+
 async def test_signing_in_again_moves_the_grants_to_the_new_session(world: World) -> None:
     first, second = world.here.session(), world.here.session()
     old = await start(world, first)

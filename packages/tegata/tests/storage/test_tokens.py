@@ -145,20 +145,20 @@ async def test_a_refused_rotation_changes_nothing(world: World) -> None:
     assert (await rotate(world, first)).outcome == "rotated"
 
 
-async def test_a_disabled_user_gets_nothing_and_loses_nothing(world: World) -> None:
+async def test_a_disabled_user_gets_nothing_and_finds_nothing_again_when_enabled(world: World) -> None:
     grant, first = await world.issued()
     tenant_id = world.here.tenant_id
     token = world.here.opaque(grant)
     await world.storage.store_tokens(tenant_id, grant_id=grant.grant_id, refresh=None, opaque=token, now=NOW, events=[])
-    for disabled, outcome in ((True, "user_disabled"), (False, "rotated")):
+    for disabled in (True, False):
         await world.operator.put_user(
             tenant_id, world.here.user_id, DesiredUser("taro", {}, (), disabled=disabled), events=[]
         )
         state = await world.storage.find_token_state(tenant_id, token_id="j", grant_id=grant.grant_id)
         found = await world.storage.find_opaque_token(tenant_id, token.digest, now=NOW)
         assert found is not None
-        assert (state.active, found.active, await is_active(world, first)) == (not disabled,) * 3
-        assert (await rotate(world, first)).outcome == outcome
+        assert (state.active, found.active, await is_active(world, first)) == (False,) * 3
+        assert (await rotate(world, first)).outcome == "revoked"
 
 
 async def test_introspection_sees_the_parent_as_active_within_its_grace(world: World) -> None:

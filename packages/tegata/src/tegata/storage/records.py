@@ -231,3 +231,7 @@ class DesiredUser:
     roles: tuple[str, ...]
     disabled: bool = False
     password_hash: str | None = field(default=None, repr=False)
+
+    def locks_out(self, password_hash: str | None, *, disabled: bool) -> bool:
+        """Whether whoever is signed in to the account as stored must not stay so (pitfalls P76)."""
+        return self.password_hash not in (None, password_hash) or (self.disabled and not disabled)

@@ -168,6 +168,8 @@ class MemoryOperator:
         user = User(user_id, desired.username, claims, tuple(desired.roles), desired.disabled, self._clock())
         kept = existing.password_hash if existing is not None else None
         tables.accounts[user_id] = Account(user, desired.password_hash or kept)
+        if existing is not None and desired.locks_out(kept, disabled=existing.user.disabled):
+            tables.lock_out(user_id, self._clock())
         tables.write(events)
 
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool:
