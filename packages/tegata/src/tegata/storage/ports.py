@@ -249,7 +249,10 @@ class AuditLog(Protocol):
     """Append-only security events."""
 
     async def write_events(self, events: Sequence[tuple[TenantId, AuditEvent]]) -> None:
-        """Append events of any number of tenants, in few round trips (the batched path of stateless grants)."""
+        """Append events of any number of tenants, in few round trips (the batched path of stateless grants).
+
+        An event that was kept before is left as it is, so that a write whose answer was lost can be repeated.
+        """
         ...
 
     async def read_events(

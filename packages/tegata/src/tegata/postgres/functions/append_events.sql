@@ -1,4 +1,5 @@
--- Write audit events within the caller's transaction; the caller has set the tenant.
+-- Write audit events within the caller's transaction; the caller has set the tenant. An event that is there already is
+-- left alone: whoever lost the answer to a write has to write again.
 create or replace function tegata.append_events(p_tenant uuid, p_events jsonb) returns void
   language plpgsql set search_path = '' as $$
 begin
@@ -11,5 +12,6 @@ begin
            e.address, coalesce(e.details, '{}')
       from pg_catalog.jsonb_to_recordset(p_events) as e
            (event_id uuid, at double precision, type text, outcome text, actor text, client_id text, reason text,
-            address text, details jsonb);
+            address text, details jsonb)
+    on conflict (tenant_id, event_id) do nothing;
 end $$;
