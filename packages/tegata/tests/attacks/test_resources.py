@@ -16,7 +16,6 @@ async def test_a_code_gives_no_token_for_a_resource_that_was_not_asked_for(serve
     assert (await party.redeem(answer["code"], resource=API)).json["error"] == "invalid_target"
 
 
-@pytest.mark.xfail(strict=True, reason="consent is remembered by scope alone")
 async def test_consent_for_one_resource_is_no_consent_for_another(server: Server) -> None:
     """The consent page lists resources, so the person believes to decide about them."""
     party, browser = RelyingParty(server, "web"), Browser(server)

@@ -77,7 +77,7 @@ FILL = """
     insert into tegata.interaction (tenant_id, digest, client_id, parameters, created_at, expires_at)
       select %(t)s, sha256(n::text::bytea), 'web', '{{}}', now(), now() from generate_series(1, {rows}) n;
     insert into tegata.consent (tenant_id, user_id, client_id, scopes, claims, granted_at)
-      select %(t)s, user_id, 'web', '{{}}', '{{}}', now() from tegata.account where tenant_id = %(t)s;
+      select %(t)s, user_id, 'web', '{{}}', '{{}}', '{{}}', now() from tegata.account where tenant_id = %(t)s;
     insert into tegata.assertion (tenant_id, digest, expires_at)
       select %(t)s, sha256(n::text::bytea), now() from generate_series(1, {rows}) n;
     insert into tegata.throttle (tenant_id, key, failures, last_failure_at)

@@ -59,6 +59,7 @@ class Case:
             hinted_subject=self.hint,
             consented_scopes=frozenset({"openid", "email"} if self.consent == "stored" else ()),
             consented_claims=frozenset(),
+            consented_resources=frozenset(),
             begun_at=BEGUN,
             now=NOW,
             account_chosen=self.chosen,
@@ -192,6 +193,13 @@ def test_claims_asked_for_by_name_need_consent_too() -> None:
     asking = replace(Case().situation(), request=request(userinfo={"phone_number": None, "sub": None}))
     assert told(asking) == "consent"
     assert told(replace(asking, consented_claims=frozenset({"phone_number"}))) == "done"
+
+
+def test_a_resource_that_was_not_consented_to_asks_again() -> None:
+    situation = Case().situation()
+    asking = replace(situation, request=replace(situation.request, resources=("https://a.example", "https://b.example")))
+    assert told(replace(asking, consented_resources=frozenset({"https://a.example"}))) == "consent"
+    assert told(replace(asking, consented_resources=frozenset(asking.request.resources))) == "done"
 
 
 def test_consent_to_more_is_consent_to_less_and_never_the_reverse() -> None:

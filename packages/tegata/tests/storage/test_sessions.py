@@ -164,13 +164,20 @@ async def test_ending_a_session_revokes_its_grants_but_not_offline_ones(world: W
 
 async def test_consent_grows_and_belongs_to_one_client(world: World) -> None:
     digest = await start(world)
-    for scopes, claims in (({"openid", "read"}, {"email"}), ({"write"}, set[str]())):
-        consent = ConsentRecord(world.here.user_id, "web", frozenset(scopes), frozenset(claims), NOW)
+    for scopes, claims, resource in (({"openid", "read"}, {"email"}, "https://a"), ({"write"}, set[str](), "https://b")):
+        consent = ConsentRecord(
+            world.here.user_id, "web", frozenset(scopes), frozenset(claims), frozenset({resource}), NOW
+        )
         await world.storage.store_consent(world.here.tenant_id, consent, events=[event("consent.given")])
     found = await find(world, digest)
     assert found is not None
     assert found.consent == ConsentRecord(
-        world.here.user_id, "web", frozenset({"openid", "read", "write"}), frozenset({"email"}), NOW
+        world.here.user_id,
+        "web",
+        frozenset({"openid", "read", "write"}),
+        frozenset({"email"}),
+        frozenset({"https://a", "https://b"}),
+        NOW,
     )
     for client_id in ("other", None):
         found = await find(world, digest, client_id=client_id)

@@ -176,6 +176,7 @@ def _situation(
         hinted_subject=_hinted_subject(services, loaded, pending.request),
         consented_scopes=consent.scopes if consent is not None else frozenset(),
         consented_claims=consent.claims if consent is not None else frozenset(),
+        consented_resources=consent.resources if consent is not None else frozenset(),
         begun_at=pending.begun_at,
         now=services.clock(),
         account_chosen=account_chosen,
@@ -280,7 +281,7 @@ def _failure(
         client_id=client.client_id,
         reason=error.reason,
     )
-    services.audit.add(loaded.tenant_id, refused)
+    services.audit.add_repeatable(loaded.tenant_id, refused)
     return Answer(target, authorization_response.failure(target, error, issuer=loaded.issuer))
 
 

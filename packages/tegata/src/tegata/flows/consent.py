@@ -22,6 +22,7 @@ async def approve(
         client_id=page.client.client_id,
         scopes=frozenset(page.request.scopes),
         claims=page.request.claims.personal_names(),
+        resources=frozenset(page.request.resources),
         granted_at=now,
     )
     granted = event(

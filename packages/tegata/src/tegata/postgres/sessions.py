@@ -13,7 +13,7 @@ from tegata.storage.records import AuditEvent, ConsentRecord, FoundSession, Inte
 _FIND = "select * from tegata.find_session($1, $2, $3, $4, $5)"
 _START = "select tegata.start_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 _END = "select tegata.end_session($1, $2, $3, $4)"
-_CONSENT = "select tegata.store_consent($1, $2, $3, $4, $5, $6, $7)"
+_CONSENT = "select tegata.store_consent($1, $2, $3, $4, $5, $6, $7, $8)"
 _STORE_INTERACTION = "select tegata.store_interaction($1, $2, $3, $4, $5, $6)"
 _FIND_INTERACTION = "select * from tegata.find_interaction($1, $2, $3)"
 _DROP_INTERACTION = "select tegata.drop_interaction($1, $2, $3)"
@@ -78,6 +78,7 @@ class PostgresSessions:
             consent.client_id,
             sorted(consent.scopes),
             sorted(consent.claims),
+            sorted(consent.resources),
             consent.granted_at,
             events_json(events),
         )
@@ -114,5 +115,6 @@ def _consent_from(row: Row, client_id: str | None) -> ConsentRecord | None:
         client_id,
         frozenset(row["consent_scopes"]),
         frozenset(row["consent_claims"]),
+        frozenset(row["consent_resources"]),
         row["consent_granted_at"],
     )

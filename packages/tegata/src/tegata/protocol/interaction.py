@@ -40,6 +40,7 @@ class Situation:
     hinted_subject: str | None
     consented_scopes: frozenset[str]
     consented_claims: frozenset[str]
+    consented_resources: frozenset[str]
     begun_at: float
     now: float
     account_chosen: bool = False
@@ -118,7 +119,7 @@ def _account_chosen(situation: Situation) -> Step | None:
 
 
 def _consented(situation: Situation) -> Step | None:
-    """OIDC Core §3.1.2.4. First-party clients ask only when the request itself does."""
+    """OIDC Core §3.1.2.4, for each scope, claim and resource. First-party clients ask only when the request does."""
     if situation.approved:
         return None
     request = situation.request
@@ -127,8 +128,9 @@ def _consented(situation: Situation) -> Step | None:
     if situation.client.metadata.consent == "implicit":
         return None
     missing = set(request.scopes) - situation.consented_scopes
-    missing_claims = request.claims.personal_names() - situation.consented_claims
-    return Step("consent", "no_consent") if missing or missing_claims else None
+    missing |= request.claims.personal_names() - situation.consented_claims
+    missing |= set(request.resources) - situation.consented_resources
+    return Step("consent", "no_consent") if missing else None
 
 
 def _consent_refusal(reason: str) -> OAuthError:

@@ -188,6 +188,7 @@ class ConsentRecord:
     client_id: str
     scopes: frozenset[str]
     claims: frozenset[str]  # names of individually requested claims
+    resources: frozenset[str]  # RFC 8707: what the consent page named as receivers of tokens
     granted_at: float
 
 

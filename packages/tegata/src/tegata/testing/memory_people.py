@@ -74,7 +74,12 @@ class MemoryPeople:
         key = (consent.user_id, consent.client_id)
         before = tables.consents.get(key)
         if before is not None:
-            consent = replace(consent, scopes=before.scopes | consent.scopes, claims=before.claims | consent.claims)
+            consent = replace(
+                consent,
+                scopes=before.scopes | consent.scopes,
+                claims=before.claims | consent.claims,
+                resources=before.resources | consent.resources,
+            )
         tables.consents[key] = consent
         tables.write(events)
 

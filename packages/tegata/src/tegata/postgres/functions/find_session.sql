@@ -7,7 +7,8 @@ create or replace function tegata.find_session(
     last_seen_at double precision, expires_at double precision,
     user_username text, user_claims jsonb, user_roles text[], user_disabled boolean,
     user_updated_at double precision,
-    consent_scopes text[], consent_claims text[], consent_granted_at double precision)
+    consent_scopes text[], consent_claims text[], consent_resources text[],
+    consent_granted_at double precision)
   language plpgsql set search_path = '' as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
@@ -19,7 +20,7 @@ begin
       extract(epoch from s.expires_at)::double precision,
       a.username, a.claims, a.roles, a.disabled,
       extract(epoch from a.updated_at)::double precision,
-      c.scopes, c.claims, extract(epoch from c.granted_at)::double precision
+      c.scopes, c.claims, c.resources, extract(epoch from c.granted_at)::double precision
     from tegata.session s
       join tegata.account a on a.tenant_id = p_tenant and a.user_id = s.user_id and not a.disabled
       left join tegata.consent c

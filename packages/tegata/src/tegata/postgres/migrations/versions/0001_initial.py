@@ -172,6 +172,7 @@ def people() -> None:
         client_id text collate "C" not null,
         scopes text[] not null,
         claims text[] not null,
+        resources text[] not null,
         granted_at timestamptz not null
         """,
         key=["user_id", "client_id"],
