@@ -51,11 +51,13 @@ def for_service(requested: str | None, client: ClientMetadata, policy: TenantPol
     """Return the scopes of a client_credentials request (RFC 6749 §4.4.2).
 
     Only the tenant's own scopes: those of OpenID Connect are about a person. None requested: the registered ones.
+    Without a registration there are none: nobody is asked here, so what is not written down is not allowed.
     """
-    permitted = tuple(scope for scope in allowed(client, policy) if scope not in OPENID_SCOPES)
+    registered = allowed(client, policy) if client.scope is not None else ()
+    permitted = tuple(scope for scope in registered if scope not in OPENID_SCOPES)
     wanted = parse(requested)
     if not wanted:
-        return permitted if client.scope is not None else ()
+        return permitted
     if not all(scope in permitted for scope in wanted):
         raise invalid_scope("no such scope for this client")
     return wanted
