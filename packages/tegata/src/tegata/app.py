@@ -131,7 +131,7 @@ class Tegata:
             own_tokens=OwnTokens(),
             client_keys=ClientKeys(self._remote_keys),
             passwords=PasswordPool(threads=settings.password_threads, queue=settings.password_queue),
-            audit=AuditQueue(backend.storage),
+            audit=AuditQueue(backend.storage, clock=self._clock),
             clock=self._clock,
             throttle=settings.throttle,
             allow_loopback_http=settings.allow_loopback_http,

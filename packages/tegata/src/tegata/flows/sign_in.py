@@ -149,4 +149,5 @@ def _audit_failure(
         actor=str(user.user_id) if user is not None else None,
         reason=reason,
     )
-    services.audit.add(loaded.tenant_id, failed)
+    # Failures of an account are bounded by its throttle; the others by nothing.
+    (services.audit.add if user is not None else services.audit.add_repeatable)(loaded.tenant_id, failed)

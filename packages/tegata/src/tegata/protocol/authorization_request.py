@@ -191,6 +191,33 @@ def _max_age(parameters: Parameters, client: Client) -> int | None:
     return int(text)
 
 
+# Everything that the checks above look at. Other parameters are ignored (RFC 6749 §3.1), so they are not kept either.
+_KNOWN = frozenset(
+    {
+        "acr_values",
+        "claims",
+        "client_id",
+        "code_challenge",
+        "code_challenge_method",
+        "display",
+        "id_token_hint",
+        "login_hint",
+        "max_age",
+        "nonce",
+        "prompt",
+        "redirect_uri",
+        "request",
+        "request_uri",
+        "resource",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+        "ui_locales",
+    }
+)
+
+
 def stored(parameters: Parameters) -> Mapping[str, str | list[str]]:
     """Return the request in the form that is kept while pages are shown; checked again when it is taken up."""
-    return parameters.document()
+    return {name: value for name, value in parameters.document().items() if name in _KNOWN}

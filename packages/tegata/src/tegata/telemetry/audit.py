@@ -7,8 +7,9 @@ are written with it; events of stateless acts (client_credentials with a JWT, re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +22,7 @@ from tegata.protocol.names import TenantId
 from tegata.storage.errors import Conflict, Unavailable
 from tegata.storage.ports import AuditLog
 from tegata.storage.records import AuditEvent
+from tegata.telemetry.repeated import Repeated
 
 _log = structlog.get_logger("tegata.audit")
 
@@ -67,13 +69,20 @@ class AuditQueue:
     """
 
     def __init__(
-        self, log: AuditLog, *, interval_seconds: float = 0.5, capacity: int = 50_000, batch: int = 500
+        self,
+        log: AuditLog,
+        *,
+        interval_seconds: float = 0.5,
+        capacity: int = 50_000,
+        batch: int = 500,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._interval = interval_seconds
         self._capacity = capacity
         self._batch = batch
         self._waiting: deque[_Waiting] = deque()
+        self._repeated = Repeated(clock)
         self._dropped = 0
         self._flushing = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -85,6 +94,17 @@ class AuditQueue:
             self._dropped += 1
             return
         self._waiting.append((tenant_id, audit_event))
+
+    def add_repeatable(self, tenant_id: TenantId, audit_event: AuditEvent) -> None:
+        """Queue an event that anybody can cause without a credential: once, then one a minute with a count."""
+        self._add_counted()
+        first = self._repeated.take(tenant_id, audit_event)
+        if first is not None:
+            self.add(tenant_id, first)
+
+    def _add_counted(self, *, every: bool = False) -> None:
+        for tenant_id, counted in self._repeated.ended(every=every):
+            self.add(tenant_id, counted)
 
     def start(self) -> None:
         """Begin to write in the background of the running event loop."""
@@ -100,10 +120,12 @@ class AuditQueue:
             self._stopping.set()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        self._add_counted(every=True)
         await self.flush()
 
     async def flush(self) -> None:
         """Write everything that waits; what cannot be written now stays in the queue."""
+        self._add_counted()
         async with self._flushing:
             while self._waiting:
                 batch = list(islice(self._waiting, self._batch))

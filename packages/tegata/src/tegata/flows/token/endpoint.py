@@ -56,4 +56,5 @@ def _audit_refusal(
         client_id=client_id,
         reason=error.reason,
     )
-    services.audit.add(loaded.tenant_id, refused)
+    proven = client is not None and not client.is_public
+    (services.audit.add if proven else services.audit.add_repeatable)(loaded.tenant_id, refused)
