@@ -18,6 +18,7 @@ from tegata.crypto.envelope import Envelope
 from tegata.identity.throttle import ThrottleLimits
 from tegata.postgres.target import ConnectionTarget
 from tegata.protocol.redirect_uris import is_loopback
+from tegata.storage.records import AUDIT_RETENTION_DAYS
 
 PREFIX = "TEGATA_"
 Network = IPv4Network | IPv6Network
@@ -94,6 +95,9 @@ class Settings(BaseModel):
     throttle_first_pause_seconds: float = Field(2.0, gt=0, description="First pause; each further one doubles.")
     throttle_longest_pause_seconds: float = Field(300.0, gt=0, le=3600, description="Longest pause. Never a lockout.")
     throttle_window_seconds: int = Field(900, ge=1, description="After so long without a failure all is forgotten.")
+    audit_retention_days: int = Field(
+        AUDIT_RETENTION_DAYS, ge=1, description="After so many days `tegata purge` deletes audit events."
+    )
     shutdown_seconds: int = Field(20, ge=0, le=300, description="How long requests may finish after SIGTERM.")
     drain_seconds: float = Field(
         0.0, ge=0, le=120, description="How long /readyz says no before the server stops taking connections."

@@ -76,7 +76,7 @@ FILL = """
       select %(t)s, n::text, now() from generate_series(1, {rows}) n;
     insert into tegata.interaction (tenant_id, digest, client_id, parameters, created_at, expires_at)
       select %(t)s, sha256(n::text::bytea), 'web', '{{}}', now(), now() from generate_series(1, {rows}) n;
-    insert into tegata.consent (tenant_id, user_id, client_id, scopes, claims, granted_at)
+    insert into tegata.consent (tenant_id, user_id, client_id, scopes, claims, resources, granted_at)
       select %(t)s, user_id, 'web', '{{}}', '{{}}', '{{}}', now() from tegata.account where tenant_id = %(t)s;
     insert into tegata.assertion (tenant_id, digest, expires_at)
       select %(t)s, sha256(n::text::bytea), now() from generate_series(1, {rows}) n;

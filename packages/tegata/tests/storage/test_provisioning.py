@@ -230,5 +230,17 @@ async def test_what_has_expired_is_purged_and_what_lives_stays(world: World) -> 
     assert not (await storage.find_token_state(tenant_id, token_id="j", grant_id=grant.grant_id)).active
 
 
+async def test_audit_events_are_kept_as_long_as_the_operator_says(world: World) -> None:
+    old, young = event("old", at=NOW), event("young", at=NOW + 1)
+    await world.storage.write_events([(world.here.tenant_id, old), (world.here.tenant_id, young)])
+    end = NOW + 400 * 24 * 3600
+    await world.operator.purge_expired(now=end - 1)
+    assert {"old", "young"} <= set(await world.event_types())
+    assert (await world.operator.purge_expired(now=end))["audit_event"] >= 1
+    assert (set(await world.event_types()) & {"old", "young"}) == {"young"}
+    await world.operator.purge_expired(now=NOW + 1 + 24 * 3600, audit_retention_days=1)
+    assert "young" not in await world.event_types()
+
+
 async def test_a_ready_store_passes_its_check(world: World) -> None:
     await world.storage.check()

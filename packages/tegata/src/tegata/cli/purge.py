@@ -19,4 +19,6 @@ def run() -> int:
 
 async def _purge(surroundings: Surroundings) -> Mapping[str, int]:
     async with surroundings.storage() as storage:
-        return await storage.purge_expired(now=time.time())
+        return await storage.purge_expired(
+            now=time.time(), audit_retention_days=surroundings.settings.audit_retention_days
+        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tegata.postgres.engine import Database
 from tegata.postgres.tenancy import across_tenants
+from tegata.storage.records import AUDIT_RETENTION_DAYS
 
 _DAY = 24 * 3600
 
@@ -34,8 +35,11 @@ class PostgresPurge:
 
     _database: Database
 
-    async def purge_expired(self, *, now: float, batch: int = 1000) -> Mapping[str, int]:
-        return {table: await self._purge(table, column, now - kept, batch) for table, column, kept in _TABLES}
+    async def purge_expired(
+        self, *, now: float, batch: int = 1000, audit_retention_days: int = AUDIT_RETENTION_DAYS
+    ) -> Mapping[str, int]:
+        tables = (*_TABLES, ("audit_event", "at", audit_retention_days * _DAY))
+        return {table: await self._purge(table, column, now - kept, batch) for table, column, kept in tables}
 
     async def _purge(self, table: str, column: str, end: float, batch: int) -> int:
         # The block index of grants is over created_at, which lies before expires_at.

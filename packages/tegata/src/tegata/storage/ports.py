@@ -19,6 +19,7 @@ from tegata.protocol.client import Client
 from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.records import (
+    AUDIT_RETENTION_DAYS,
     AuditEvent,
     CodeRecord,
     ConsentRecord,
@@ -335,8 +336,10 @@ class Provisioning(Protocol):
 
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool: ...
 
-    async def purge_expired(self, *, now: float, batch: int = 1000) -> Mapping[str, int]:
-        """Delete expired rows of every tenant in batches; return rows by table."""
+    async def purge_expired(
+        self, *, now: float, batch: int = 1000, audit_retention_days: int = AUDIT_RETENTION_DAYS
+    ) -> Mapping[str, int]:
+        """Delete expired rows, and audit events older than so many days, of every tenant; return rows by table."""
         ...
 
 

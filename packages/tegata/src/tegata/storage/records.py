@@ -15,6 +15,8 @@ from tegata.identity.session import Session
 from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 
+# Thirteen months: a year can be looked back on from any of its days.
+AUDIT_RETENTION_DAYS = 400
 KeyState = Literal["next", "active", "previous"]
 
 

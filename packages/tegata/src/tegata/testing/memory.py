@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tegata.storage.ports import ChangeCallback
+from tegata.storage.records import AUDIT_RETENTION_DAYS
 from tegata.testing.memory_operator import MemoryOperator
 from tegata.testing.memory_people import MemoryPeople
 from tegata.testing.memory_tables import State, Tables
@@ -28,16 +29,18 @@ class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator):
         self._callbacks: list[ChangeCallback] = []
         self._clock = clock
 
-    async def purge_expired(self, *, now: float, batch: int = 1000) -> Mapping[str, int]:
+    async def purge_expired(
+        self, *, now: float, batch: int = 1000, audit_retention_days: int = AUDIT_RETENTION_DAYS
+    ) -> Mapping[str, int]:
         """Delete what PostgreSQL's purge would delete."""
         removed: dict[str, int] = {}
         for tables in self._state.tenants.values():
-            for name, count in _purge(tables, now).items():
+            for name, count in _purge(tables, now, audit_retention_days).items():
                 removed[name] = removed.get(name, 0) + count
         return removed
 
 
-def _purge(tables: Tables, now: float) -> dict[str, int]:
+def _purge(tables: Tables, now: float, audit_retention_days: int) -> dict[str, int]:
     counts = {
         "session": _drop(tables.sessions, lambda s: s.expires_at <= now),
         "authorization_code": _drop(tables.codes, lambda c: c.record.expires_at <= now - _CODES_SECONDS),
@@ -46,6 +49,7 @@ def _purge(tables: Tables, now: float) -> dict[str, int]:
         "revoked_token": _drop(tables.revoked_tokens, lambda end: end <= now),
         "interaction": _drop(tables.interactions, lambda i: i.expires_at <= now),
         "assertion": _drop(tables.assertions, lambda end: end <= now),
+        "audit_event": _drop(tables.events, lambda e: e.at <= now - audit_retention_days * 24 * 3600),
         "throttle": _drop(tables.throttles, lambda f: f.last_failure_at <= now - _CODES_SECONDS),
     }
     counts["grant_record"] = _drop(tables.families, lambda f: f.expires_at <= now - _GRANTS_SECONDS)

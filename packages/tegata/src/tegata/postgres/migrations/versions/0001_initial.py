@@ -350,6 +350,7 @@ def audit() -> None:
         key=["event_id"],
         application="select, insert",
     )
+    op.execute("create index audit_event_age on tegata.audit_event using brin (at)")
 
 
 def notifications() -> None:
