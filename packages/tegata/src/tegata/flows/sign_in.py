@@ -72,9 +72,7 @@ async def sign_in(
     return await _start(services, loaded, found.user, browser=browser, origin=origin)
 
 
-async def _start(
-    services: Services, loaded: LoadedTenant, user: User, *, browser: Browser, origin: Origin
-) -> SignedIn:
+async def _start(services: Services, loaded: LoadedTenant, user: User, *, browser: Browser, origin: Origin) -> SignedIn:
     now = services.clock()
     secret = new_secret()
     session = Session(
