@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ async def test_a_load_begun_before_a_change_is_not_kept(cache: Cache[str, object
     load = SlowLoad()
     before = await begin(cache, load)
     load.value = "new"
-    cache.forget(lambda key, value: True)
+    cache.forget("a")
     after = await begin(cache, load)
     assert load.started == 2  # whoever asks after the change does not join the load from before
     load.finish()
@@ -111,7 +112,7 @@ async def test_a_load_begun_before_a_change_is_not_kept(cache: Cache[str, object
 async def test_a_load_from_before_that_ends_last_does_not_win(cache: Cache[str, object]) -> None:
     slow, quick = SlowLoad(), SlowLoad()
     before = await begin(cache, slow)
-    cache.forget(lambda key, value: True)
+    cache.forget("a")
     quick.value = "new"
     after = await begin(cache, quick)
     quick.finish()
@@ -126,7 +127,7 @@ async def test_only_what_changed_is_forgotten(cache: Cache[str, object]) -> None
     tasks = [await begin(cache, load, key) for key in "ab"]
     load.finish()
     await asyncio.gather(*tasks)
-    cache.forget(lambda key, value: key == "a")
+    cache.forget("a")
     assert await cache.get("b", load) == "old"
     assert load.started == 2
 
@@ -172,9 +173,28 @@ async def test_the_number_of_entries_is_bounded(cache: Cache[str, object]) -> No
     async def absent(key: str) -> None:
         return None
 
+    async def present(key: str) -> str:
+        return key
+
     for number in range(100):
+        await cache.get(str(number), present)
+    for number in range(100, 3000):
         await cache.get(str(number), absent)
-    assert len(cache._entries) == 3
+    assert list(cache._entries) == ["97", "98", "99"]  # made-up names push out nothing that exists
+    assert len(cache._absent) == 2000
+
+
+async def test_a_gap_forgets_what_is_kept_and_what_is_being_loaded(cache: Cache[str, object]) -> None:
+    load = SlowLoad()
+    first = await begin(cache, load)
+    load.finish()
+    await first
+    before = await begin(cache, load, "b")
+    cache.clear()
+    again = [await begin(cache, load, key) for key in "ab"]
+    assert load.started == 4
+    load.finish()
+    await asyncio.gather(before, *again)
 
 
 # The directory ------------------------------------------------------------------------------------------------------
@@ -260,3 +280,35 @@ async def test_a_lost_announcement_does_harm_for_half_a_minute_only(server: Serv
     del server.storage._state.of(web.tenant.tenant_id).clients["web"]
     server.clock.advance(30)
     assert (await web.refresh("x")).json["error"] == "invalid_client"
+
+
+async def test_new_keys_of_a_tenant_that_is_being_loaded_are_not_missed(server: Server) -> None:
+    """The announcement names the tenant by an id that nobody has seen yet."""
+    acme = server.tenants["acme"].tenant_id
+    entered, door = asyncio.Event(), asyncio.Event()
+    asked = 0
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(server.storage, name)
+
+        async def find_tenant(self, name: str) -> TenantRecord | None:
+            nonlocal asked
+            asked += 1
+            entered.set()
+            await door.wait()
+            return await server.storage.find_tenant(name)
+
+    directory = Directory(Slow(), server.envelope, server.clock, base_url=server.base_url)
+    first = asyncio.create_task(directory.find_tenant("acme"))
+    await entered.wait()
+    directory.changed(acme, "signing_key", "kid")
+    door.set()
+    await first
+    await directory.find_tenant("acme")
+    assert asked == 2
+    directory.changed(acme, "signing_key", "kid")
+    await directory.find_tenant("acme")
+    assert asked == 3
+    await directory.find_tenant("acme")
+    assert asked == 3

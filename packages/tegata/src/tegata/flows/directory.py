@@ -88,6 +88,7 @@ class Directory:
         self._envelope = envelope
         self._base_url = base_url
         self._tenants: Cache[str, LoadedTenant | None] = Cache(clock, lifetime_seconds, max_tenants)
+        self._names: dict[TenantId, str] = {}
         self._clients: Cache[tuple[TenantId, str], Client | None] = Cache(clock, lifetime_seconds, max_clients)
 
     async def find_tenant(self, name: str) -> LoadedTenant | None:
@@ -105,13 +106,17 @@ class Directory:
     def changed(self, tenant_id: TenantId | None, kind: str, key: str) -> None:
         """Forget what has changed. The callback of `storage.ports.Changes`."""
         if kind == "client" and tenant_id is not None:
-            self._clients.forget(lambda cached, _: cached == (tenant_id, key))
+            self._clients.forget((tenant_id, key))
         elif kind in {"tenant", "signing_key"} and tenant_id is not None:
-            # A name that did not exist may exist now, so absent ones are forgotten too.
-            self._tenants.forget(lambda _, value: value is None or value.tenant_id == tenant_id)
+            if kind == "tenant":
+                self._tenants.forget(key)  # also as a name that nobody had
+            if (name := self._names.get(tenant_id)) is not None:
+                self._tenants.forget(name)
+            else:
+                self._tenants.forget_loads()  # one of them may be this tenant's
         else:
-            self._tenants.forget(lambda _, __: True)
-            self._clients.forget(lambda _, __: True)
+            self._tenants.clear()
+            self._clients.clear()
 
     async def _load_client(self, key: tuple[TenantId, str]) -> Client | None:
         return await self._storage.find_client(*key)
@@ -120,6 +125,7 @@ class Directory:
         record = await self._storage.find_tenant(name)
         if record is None:
             return None
+        self._names[record.tenant_id] = record.name  # before its keys are read: they may change meanwhile
         keys = await self._storage.signing_keys(record.tenant_id)
         issuer = f"{self._base_url}/{record.name}"
         tenant = Tenant(record.tenant_id, record.name, issuer, record.policy, record.pairwise_salt)
@@ -146,19 +152,23 @@ _K = TypeVar("_K")
 
 
 class Cache(Generic[_K, _T]):
-    """A bounded cache with single flight. A load that began before `forget` is not kept."""
+    """A bounded cache with single flight. A load that began before its key was forgotten is not kept.
 
-    def __init__(self, clock: Clock, lifetime_seconds: float, max_entries: int) -> None:
+    What does not exist (None) is kept apart: made-up names push nothing out that exists.
+    """
+
+    def __init__(self, clock: Clock, lifetime_seconds: float, max_entries: int, *, max_absent: int = 2_000) -> None:
         self._clock = clock
         self._lifetime = lifetime_seconds
         self._max_entries = max_entries
+        self._max_absent = max_absent
         self._entries: OrderedDict[_K, tuple[float, _T]] = OrderedDict()
+        self._absent: OrderedDict[_K, tuple[float, _T]] = OrderedDict()
         self._loading: dict[_K, asyncio.Future[_T]] = {}
-        self._generation = 0
 
     async def get(self, key: _K, load: Callable[[_K], Awaitable[_T]]) -> _T:
         """Return the kept value, or load it. A cancelled waiter does not stop the load for the others."""
-        entry = self._entries.get(key)
+        entry = self._entries.get(key) or self._absent.get(key)
         if entry is not None and self._clock() < entry[0]:
             return entry[1]
         future = self._loading.get(key)
@@ -168,22 +178,35 @@ class Cache(Generic[_K, _T]):
             future.add_done_callback(lambda done: self._loaded(key, done))
         return await asyncio.shield(future)
 
-    def forget(self, chosen: Callable[[_K, _T], bool]) -> None:
-        """Drop the chosen entries, and do not keep what is being loaded now."""
-        self._generation += 1
+    def forget(self, key: _K) -> None:
+        """Drop what is kept under this key, and do not keep what is being loaded for it now."""
+        self._entries.pop(key, None)
+        self._absent.pop(key, None)
+        self._loading.pop(key, None)
+
+    def forget_loads(self) -> None:
+        """Keep nothing of what is being loaded now."""
         self._loading.clear()
-        for key in [key for key, (_, value) in self._entries.items() if chosen(key, value)]:
-            del self._entries[key]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+        self._absent.clear()
+        self._loading.clear()
 
     async def _load(self, key: _K, load: Callable[[_K], Awaitable[_T]]) -> _T:
-        generation = self._generation
         value = await load(key)
-        if generation == self._generation:
-            self._entries[key] = (self._clock() + self._lifetime, value)
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
+        if self._loading.get(key) is asyncio.current_task():
+            self._keep(key, value)
         return value
+
+    def _keep(self, key: _K, value: _T) -> None:
+        self._entries.pop(key, None)
+        self._absent.pop(key, None)
+        entries, limit = (self._absent, self._max_absent) if value is None else (self._entries, self._max_entries)
+        entries[key] = (self._clock() + self._lifetime, value)
+        while len(entries) > limit:
+            entries.popitem(last=False)
 
     def _loaded(self, key: _K, future: asyncio.Future[_T]) -> None:
         if self._loading.get(key) is future:
