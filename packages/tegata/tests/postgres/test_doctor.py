@@ -197,6 +197,9 @@ HOLES = {
     "the allowed function lost its search path": hole(
         "alter function tegata.find_tenant(text) reset search_path", "V02", "tegata.find_tenant(text)"
     ),
+    "the allowed function looks into temporary schemas first": hole(
+        "alter function tegata.find_tenant(text) set search_path = ''", "V02", "tegata.find_tenant(text)"
+    ),
     "the application role may truncate": hole(
         "grant truncate, references, trigger on tegata.session to tegata_app",
         "G01",

@@ -144,3 +144,11 @@ def test_public_may_execute_nothing(database: ConnectionTarget) -> None:
         " and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x where x.grantee = 0)",
     ):
         pytest.fail(f"PUBLIC may execute {role}")
+
+
+def test_nobody_but_its_owner_may_make_temporary_objects_in_the_database(database: ConnectionTarget) -> None:
+    """A type in a temporary schema would come before one of the catalogue."""
+    bootstrap(database)
+    with psycopg.connect(database.entering_as("tegata_app").psycopg_conninfo()) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("create temporary table temporary (n integer)")

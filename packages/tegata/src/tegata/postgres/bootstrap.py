@@ -78,7 +78,20 @@ def _make_schema(connection: psycopg.Connection[dict[str, object]]) -> None:
 
 
 def _limit_public(connection: psycopg.Connection[dict[str, object]]) -> None:
-    """Take from PUBLIC what PostgreSQL gives by default: EXECUTE on every function that the owner will make."""
+    """Take from PUBLIC what PostgreSQL gives by default: EXECUTE on what the owner will make, and temporary tables.
+
+    Only the owner of the database can take the latter. Where that is somebody else, functions still look for names in
+    the catalogue before they look in a temporary schema.
+    """
+    temporary = connection.execute(
+        "select d.datname from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x"
+        " where d.datname = current_database() and x.grantee = 0 and x.privilege_type = 'TEMPORARY'"
+        " and pg_has_role(current_user, d.datdba, 'USAGE')"
+    ).fetchone()
+    if temporary is not None:
+        connection.execute(
+            sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(str(temporary["datname"])))
+        )
     defaults = connection.execute(
         "select from pg_default_acl d, aclexplode(d.defaclacl) x"
         " where d.defaclrole = %s::regrole and d.defaclnamespace = 0 and d.defaclobjtype = 'f'"

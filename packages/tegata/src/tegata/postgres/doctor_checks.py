@@ -248,7 +248,7 @@ CHECKS = (
             where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema')
               and has_function_privilege(%(app)s, p.oid, 'EXECUTE')
               and (p.oid::regprocedure::text <> all (%(definers)s)
-                   or not coalesce('search_path=""' = any (p.proconfig), false)) order by 1""",
+                   or not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)) order by 1""",
         "a SECURITY DEFINER function that is not on the allow-list (or has no pinned search_path) runs with its owner's"
         " rights",
         "REVOKE EXECUTE ... FROM PUBLIC and the application role, or make it SECURITY INVOKER",

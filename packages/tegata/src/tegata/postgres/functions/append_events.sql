@@ -1,7 +1,7 @@
 -- Write audit events within the caller's transaction; the caller has set the tenant. An event that is there already is
 -- left alone: whoever lost the answer to a write has to write again.
 create or replace function tegata.append_events(p_tenant uuid, p_events jsonb) returns void
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if p_events is null or p_events = '[]' then
     return;

@@ -5,7 +5,7 @@ create or replace function tegata.count_attempt(
     p_tenant uuid, p_keys bytea[], p_free integer[], p_first_pause double precision, p_longest_pause double precision,
     p_window_seconds integer, p_now double precision)
   returns double precision
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
   oldest timestamptz := moment - pg_catalog.make_interval(secs => p_window_seconds);

@@ -2,7 +2,7 @@
 create or replace function tegata.end_session(
     p_tenant uuid, p_session_id uuid, p_now double precision, p_event jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   ended boolean;
 begin

@@ -2,7 +2,7 @@
 create or replace function tegata.find_account(p_tenant uuid, p_login text)
   returns table (user_id uuid, user_username text, user_claims jsonb, user_roles text[], user_disabled boolean,
     user_updated_at double precision, password_hash text)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   chosen uuid;
 begin

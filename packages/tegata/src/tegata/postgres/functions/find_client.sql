@@ -1,7 +1,7 @@
 -- A client with its secrets.
 create or replace function tegata.find_client(p_tenant uuid, p_client_id text)
   returns table (client_id text, metadata jsonb, secret_digests bytea[], secret_ends double precision[])
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   return query select c.client_id, c.metadata,

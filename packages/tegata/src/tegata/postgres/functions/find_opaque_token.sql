@@ -8,7 +8,7 @@ create or replace function tegata.find_opaque_token(p_tenant uuid, p_digest byte
     created_at double precision,
     user_username text, user_claims jsonb, user_roles text[], user_disabled boolean,
     user_updated_at double precision)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   return query select

@@ -6,7 +6,7 @@ create or replace function tegata.find_refresh_token(
     grant_id uuid, client_id text, user_id uuid, session_id uuid, scopes text[],
     resources text[], claims jsonb, auth_time bigint, amr text[], acr text, nonce text, offline boolean,
     created_at double precision)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
 begin

@@ -9,7 +9,7 @@ create or replace function tegata.find_session(
     user_updated_at double precision,
     consent_scopes text[], consent_claims text[], consent_resources text[],
     consent_granted_at double precision)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
 begin

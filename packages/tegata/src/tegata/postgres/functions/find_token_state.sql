@@ -7,7 +7,7 @@ create or replace function tegata.find_token_state(p_tenant uuid, p_token_id tex
     created_at double precision,
     user_username text, user_claims jsonb, user_roles text[], user_disabled boolean,
     user_updated_at double precision)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   revoked boolean;
 begin

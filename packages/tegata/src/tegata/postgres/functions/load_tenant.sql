@@ -1,7 +1,7 @@
 -- A tenant by its name, in one round trip: the id by find_tenant(), the row under the tenant's own policy.
 create or replace function tegata.load_tenant(p_name text)
   returns table (tenant_id uuid, name text, policy jsonb, pairwise_salt bytea)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   wanted uuid := tegata.find_tenant(p_name);
 begin

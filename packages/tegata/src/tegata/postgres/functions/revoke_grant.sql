@@ -2,7 +2,7 @@
 create or replace function tegata.revoke_grant(
     p_tenant uuid, p_grant_id uuid, p_now double precision, p_event jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   update tegata.grant_record r set revoked_at = pg_catalog.to_timestamp(p_now)

@@ -2,7 +2,7 @@
 create or replace function tegata.revoke_opaque_token(
     p_tenant uuid, p_digest bytea, p_client_id text, p_event jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   delete from tegata.opaque_token o

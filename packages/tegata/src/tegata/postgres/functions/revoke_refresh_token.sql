@@ -2,7 +2,7 @@
 create or replace function tegata.revoke_refresh_token(
     p_tenant uuid, p_digest bytea, p_client_id text, p_now double precision, p_event jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   owner_grant uuid;
 begin

@@ -11,7 +11,7 @@ create or replace function tegata.rotate_refresh_token(
     created_at double precision,
     user_username text, user_claims jsonb, user_roles text[], user_disabled boolean,
     user_updated_at double precision)
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
   presented tegata.refresh_token;

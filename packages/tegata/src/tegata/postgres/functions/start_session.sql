@@ -5,7 +5,7 @@ create or replace function tegata.start_session(
     p_acr text, p_created_at double precision, p_last_seen_at double precision, p_expires_at double precision,
     p_replaces bytea, p_events jsonb)
   returns void
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   replaced record;
 begin

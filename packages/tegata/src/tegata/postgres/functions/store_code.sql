@@ -6,7 +6,7 @@ create or replace function tegata.store_code(
     p_session_id uuid, p_scopes text[], p_resources text[], p_claims jsonb, p_auth_time double precision, p_amr text[],
     p_acr text, p_nonce text, p_offline boolean, p_created_at double precision, p_events jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   if p_session_id is not null then

@@ -3,7 +3,7 @@ create or replace function tegata.store_consent(
     p_tenant uuid, p_user_id uuid, p_client_id text, p_scopes text[], p_claims text[], p_resources text[],
     p_granted_at double precision, p_events jsonb)
   returns void
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('app.tenant_id', p_tenant::text, true);
   insert into tegata.consent as c (tenant_id, user_id, client_id, scopes, claims, resources, granted_at)

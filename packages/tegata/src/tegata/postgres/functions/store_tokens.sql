@@ -3,7 +3,7 @@ create or replace function tegata.store_tokens(
     p_tenant uuid, p_grant_id uuid, p_now double precision, p_refresh_digest bytea,
     p_refresh_expires_at double precision, p_opaque jsonb, p_opaque_digest bytea, p_events jsonb)
   returns boolean
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
   family integer;

@@ -1,7 +1,7 @@
 -- Undo the attempt that was counted at p_now in these buckets: one failure less, and the time of the last one as it was
 -- before, unless another attempt has come since. Locked in the order of the keys, as count_attempt does.
 create or replace function tegata.take_back_attempt(p_tenant uuid, p_keys bytea[], p_now double precision) returns void
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := pg_catalog.to_timestamp(p_now);
 begin

@@ -1,6 +1,6 @@
 -- Audit events of any number of tenants: [{"tenant": id, "events": [...]}, ...].
 create or replace function tegata.write_events(p_batches jsonb) returns void
-  language plpgsql set search_path = '' as $$
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   batch jsonb;
 begin

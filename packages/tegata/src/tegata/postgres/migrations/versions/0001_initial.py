@@ -28,7 +28,7 @@ def upgrade() -> None:
 def context() -> None:
     op.execute("""
         create function tegata.current_tenant() returns uuid
-          language plpgsql stable parallel safe set search_path = '' as $$
+          language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
         declare wanted text := pg_catalog.current_setting('app.tenant_id', true);
         begin
           -- A finished transaction that set it leaves '' behind, not null.
@@ -356,7 +356,7 @@ def audit() -> None:
 def notifications() -> None:
     op.execute("""
         create function tegata.notify_change() returns trigger
-          language plpgsql set search_path = '' as $$
+          language plpgsql set search_path = pg_catalog, pg_temp as $$
         declare
           changed jsonb := pg_catalog.to_jsonb(case when tg_op = 'DELETE' then old else new end);
         begin
