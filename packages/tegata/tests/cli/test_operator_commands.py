@@ -151,6 +151,7 @@ def test_keys_are_listed_and_rotated(tegata: Tegata, documents: Path, name: str)
     next_before = next(line.split()[-1] for line in before.splitlines() if line.startswith("ES256  next"))
     assert any(line.split()[:2] == ["ES256", "active"] and next_before in line for line in after.splitlines())
     assert "ES256  previous" in after
+    assert "ES256: warning: " in rotated.output
 
 
 def test_purge_names_every_kind_it_looks_at(tegata: Tegata) -> None:

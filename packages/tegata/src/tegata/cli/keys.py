@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import get_args
@@ -10,7 +11,7 @@ from typing import get_args
 from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure
 from tegata.cli.surroundings import Surroundings
 from tegata.crypto.envelope import new_master_key
-from tegata.flows.admin.keys import Rotation, list_keys, rotate
+from tegata.flows.admin.keys import PUBLISHED_SECONDS, Rotation, list_keys, rotate
 from tegata.protocol.policy import SigningAlgorithm
 from tegata.storage.records import SigningKeyRecord
 
@@ -33,9 +34,20 @@ def run_rotate(tenant: str, algorithm: str | None) -> int:
     for rotation in rotations:
         if rotation.outcome == "rotated":
             print(f"{rotation.algorithm}: now signing with {rotation.active}, next will be {rotation.next}")
+            if rotation.early_seconds:
+                _warn_of_early_use(rotation)
         else:
             print(f"{rotation.algorithm}: somebody else rotated at the same moment; nothing was done here")
     return OK if all(rotation.outcome == "rotated" for rotation in rotations) else FOUND
+
+
+def _warn_of_early_use(rotation: Rotation) -> None:
+    print(
+        f"{rotation.algorithm}: warning: {rotation.active} was published {PUBLISHED_SECONDS - rotation.early_seconds} s"
+        f" ago. Verifiers that read the keys before that may refuse its tokens for up to {rotation.early_seconds} s"
+        " more.",
+        file=sys.stderr,
+    )
 
 
 def run_new_master_key() -> int:

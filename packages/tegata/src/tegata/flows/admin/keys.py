@@ -7,6 +7,7 @@ with a cached JWKS never meet an unknown key (OIDC Core §10.1.1).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -23,6 +24,9 @@ from tegata.telemetry import audit
 
 # For clocks that differ and verifiers that keep a JWKS longer than they should.
 MARGIN_SECONDS = 24 * 3600
+# A key that signs before everybody has it is an unknown key to some: others keep a JWKS for 300 s
+# (`max-age`), our own workers keep keys for 30 s if no notification reaches them, and 30 s are for clocks.
+PUBLISHED_SECONDS = 300 + 30 + 30
 ACTOR = "operator"
 
 
@@ -32,12 +36,17 @@ class NoSuchTenant(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of one algorithm. "lost": somebody else rotated at the same moment, and nothing was done twice."""
+    """What became of one algorithm. "lost": somebody else rotated at the same moment, and nothing was done twice.
+
+    `early_seconds`: the key that signs now should have been published for so much longer before (pitfalls P62). It is
+    rotated all the same: who asks for it may have lost the active key.
+    """
 
     algorithm: SigningAlgorithm
     outcome: Literal["rotated", "lost"]
     active: str
     next: str
+    early_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +119,12 @@ async def _rotate(
         details={"algorithm": algorithm, "next_kid": new_next.kid},
     )
     rotated = await storage.rotate_keys(record.tenant_id, algorithm, new_next, now=now, event=event)
-    kids = {key.state: key.kid for key in await storage.signing_keys(record.tenant_id) if key.algorithm == algorithm}
-    return Rotation(algorithm, "rotated" if rotated else "lost", kids.get("active", ""), kids.get("next", ""))
+    keys = {key.state: key for key in await storage.signing_keys(record.tenant_id) if key.algorithm == algorithm}
+    active, following = keys["active"], keys["next"]
+    if not rotated:
+        return Rotation(algorithm, "lost", active.kid, following.kid)
+    early = max(0, math.ceil(active.created_at + PUBLISHED_SECONDS - now))
+    return Rotation(algorithm, "rotated", active.kid, following.kid, early)
 
 
 async def complete(storage: OperatorStorage, maker: KeyMaker, tenant_id: TenantId, algorithm: SigningAlgorithm) -> None:
