@@ -361,7 +361,7 @@ class Health(Protocol):
     """Readiness of the store."""
 
     async def check(self) -> None:
-        """Raise `Unavailable` unless a trivial statement works now and the schema is the one this release needs."""
+        """Raise `Unavailable` unless a statement works now, the schema fits, and the tenant wall binds the login."""
         ...
 
 
