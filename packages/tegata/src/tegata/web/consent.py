@@ -10,7 +10,7 @@ from tegata.flows import authorize, consent
 from tegata.flows.browser import Answer, NeedsPage
 from tegata.flows.directory import LoadedTenant
 from tegata.protocol.policy import TenantPolicy
-from tegata.web.front import Front, handle_of, handle_path, is_protected
+from tegata.web.front import Front, choice_of, handle_of, handle_path, has_chosen, is_protected
 from tegata.web.pages import ConsentPage, ScopeLine
 from tegata.web.sign_in import display_name
 
@@ -51,10 +51,10 @@ class ConsentEndpoint:
         return self.front.follow(request, loaded, outcome)
 
     async def _resume(self, request: Request, loaded: LoadedTenant) -> Answer | NeedsPage:
-        browser = self.front.browser(request, loaded)
-        # The page comes after the choice of an account, so that is not asked again.
+        browser, handle = self.front.browser(request, loaded), handle_of(request)
+        chosen = has_chosen(request, browser, handle)
         return await authorize.resume(
-            self.front.services, loaded, handle_of(request), browser, request.origin, account_chosen=True
+            self.front.services, loaded, handle, browser, request.origin, account_chosen=chosen
         )
 
     def _page(self, request: Request, loaded: LoadedTenant, page: NeedsPage) -> Response:
@@ -62,8 +62,9 @@ class ConsentEndpoint:
         browser = self.front.browser(request, loaded)
         protection = self.front.protect(loaded, browser, _purpose(page))
         metadata, policy = page.client.metadata, loaded.tenant.policy
+        chosen = choice_of(browser, page.handle) if has_chosen(request, browser, page.handle) else None
         values = ConsentPage(
-            action=handle_path(loaded, "consent", page.handle),
+            action=handle_path(loaded, "consent", page.handle, chosen),
             csrf_token=protection.token,
             tenant_name=policy.display_name or loaded.tenant.name,
             client_name=metadata.client_name or page.client.client_id,

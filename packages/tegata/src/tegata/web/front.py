@@ -62,10 +62,15 @@ class Front:
         """Return the browser's cookies at this tenant."""
         return self.cookies.read(request, loaded.tenant.name)
 
-    def follow(self, request: Request, loaded: LoadedTenant, outcome: Answer | NeedsPage) -> Response:
-        """Lead the browser on: to the client with the answer, or to the page that is needed."""
+    def follow(
+        self, request: Request, loaded: LoadedTenant, outcome: Answer | NeedsPage, *, chosen: str | None = None
+    ) -> Response:
+        """Lead the browser on: to the client with the answer, or to the page that is needed.
+
+        `chosen`: what `choice_of` returned for the person who has just chosen an account; the next page brings it back.
+        """
         if isinstance(outcome, NeedsPage):
-            return see_other(handle_path(loaded, _PAGE_PATHS[outcome.kind], outcome.handle))
+            return see_other(handle_path(loaded, _PAGE_PATHS[outcome.kind], outcome.handle, chosen))
         if outcome.target.response_mode == "form_post":
             fields = tuple(outcome.parameters.items())
             return self.page(request, FormPostPage(outcome.target.redirect_uri, fields))
@@ -93,9 +98,26 @@ def is_protected(browser: Browser, sent: str | None, purpose: str) -> bool:
     return hmac.compare_digest(csrf_token(browser.csrf_secret, purpose), sent)
 
 
-def handle_path(loaded: LoadedTenant, page: str, handle: str) -> str:
+def choice_of(browser: Browser, handle: str) -> str | None:
+    """Return the proof that this session was chosen for this request (OIDC Core §3.1.2.1, select_account).
+
+    Only the form of the choice leads to an address that holds it: whoever opens another page by hand has not chosen.
+    """
+    if browser.csrf_secret is None or browser.session_digest is None:
+        return None
+    return csrf_token(browser.csrf_secret, f"chosen|{handle}|{browser.session_digest.hex()}")
+
+
+def has_chosen(request: Request, browser: Browser, handle: str) -> bool:
+    """Whether the address holds the proof of `choice_of`."""
+    sent, wanted = request.query().get("chosen"), choice_of(browser, handle)
+    return sent is not None and wanted is not None and sent.isascii() and hmac.compare_digest(sent, wanted)
+
+
+def handle_path(loaded: LoadedTenant, page: str, handle: str, chosen: str | None = None) -> str:
     """Return the address of a page about a stored request."""
-    return f"/{loaded.tenant.name}/{page}?{urlencode({'interaction': handle})}"
+    query = {"interaction": handle} if chosen is None else {"interaction": handle, "chosen": chosen}
+    return f"/{loaded.tenant.name}/{page}?{urlencode(query)}"
 
 
 def handle_of(request: Request) -> str:

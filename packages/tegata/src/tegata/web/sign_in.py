@@ -12,7 +12,7 @@ from tegata.flows.directory import LoadedTenant
 from tegata.flows.sign_in import NotSignedIn
 from tegata.identity.account import User
 from tegata.protocol.parameters import Parameters
-from tegata.web.front import Front, handle_of, handle_path, is_protected
+from tegata.web.front import Front, choice_of, handle_of, handle_path, is_protected
 from tegata.web.pages import SignInPage
 
 _SIGN_IN, _CHOOSE = "sign-in", "choose-account"
@@ -55,7 +55,7 @@ class SignInEndpoint:
             chosen = await authorize.resume(
                 self.front.services, loaded, handle, browser, request.origin, account_chosen=True
             )
-            return self.front.follow(request, loaded, chosen)
+            return self.front.follow(request, loaded, chosen, chosen=choice_of(browser, handle))
         return await self._sign_in(request, loaded, page, browser, form)
 
     async def _sign_in(
