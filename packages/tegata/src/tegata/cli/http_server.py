@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tegata.app import AsgiApp
 from tegata.cli.failures import UNAVAILABLE, CommandFailure
@@ -16,6 +18,9 @@ from tegata.cli.failures import UNAVAILABLE, CommandFailure
 BACKLOG = 2048
 # Longer than the idle time of common load balancers (60 s): the side that reuses a connection must not lose the race.
 _KEEP_ALIVE_SECONDS = 75
+# From the first byte that could come to the last one of the headers.
+HEADER_SECONDS = 20.0
+_MOST_CONNECTIONS = 4096
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -37,6 +42,44 @@ def address_of(listener: socket.socket) -> tuple[str, int]:
     return f"[{host}]" if ":" in host else host, port
 
 
+def _most_connections() -> int:
+    """Return how many connections one process takes; beyond, requests get 503 while files can still be opened."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(64, min(_MOST_CONNECTIONS, soft - 128))
+
+
+class PromptHttp(HttpToolsProtocol):
+    """Closes connections whose next request does not come: uvicorn itself waits for headers without end."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Give the first request its time."""
+        super().connection_made(transport)
+        self._wait(HEADER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._wait(None)
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        """From here on the limits of `api.http` apply."""
+        self._wait(None)
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Give the next request its time, after the idle time."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self.pipeline:
+            self._wait(self.timeout_keep_alive + HEADER_SECONDS)
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
+
+
 class HttpServer(uvicorn.Server):
     """Serves one application until SIGINT or SIGTERM. A second SIGINT does not wait for requests."""
 
@@ -52,13 +95,14 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=PromptHttp,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                limit_concurrency=_most_connections(),
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=shutdown_seconds,
             )
