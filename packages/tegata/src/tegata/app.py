@@ -105,7 +105,12 @@ class Tegata:
             stack.callback(services.passwords.close)
             services.audit.start()
             stack.push_async_callback(services.audit.stop)
-            self._health = HealthEndpoints(backend.storage, self._clock, auth_method=backend.auth_method)
+            self._health = HealthEndpoints(
+                backend.storage,
+                self._clock,
+                auth_method=backend.auth_method,
+                keys_are_usable=lambda: services.directory.keys_are_usable,
+            )
             self._router = self._build_router(services, self._health)
             self._stack = stack.pop_all()
 
@@ -153,7 +158,7 @@ class Tegata:
         front = Front(services, renderer, Cookies(secure=secure))
         exact: dict[str, PlainHandler] = health.routes()
         if self._development is not None:
-            exact.update(self._development.pages.routes(front))
+            exact.update(self._development.pages.routes(front, self._settings.base_url or ""))
         return Router(
             services.directory,
             {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
+from tegata.app import Development
 from tegata.crypto.envelope import Envelope, new_master_key
 from tegata.flows.admin import keys
 from tegata.flows.admin.keys import KeyMaker
@@ -17,6 +20,9 @@ from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
 from tegata.testing.records import Inhabited, inhabit
+from tegata.testing.server import serving
+from tegata.web.developer import DeveloperPages
+from tegata.web.pages import LandingPage, PlaygroundPage
 
 pytestmark = pytest.mark.anyio
 
@@ -100,3 +106,47 @@ async def test_who_lets_a_key_sign_before_every_cached_jwks_has_it_is_told(
         assert rotation.outcome == "rotated"
         early.append(rotation.early_seconds)
     assert early == [keys.PUBLISHED_SECONDS, keys.PUBLISHED_SECONDS - 1, 1, 0]
+
+
+async def test_a_server_with_a_wrong_master_key_gets_no_traffic() -> None:
+    """Pitfalls P102: ready, and every request for a token a fault."""
+    async with serving() as server:
+        await server.app.stop()
+        wrong = server.app._settings.model_copy(update={"master_key": SecretStr(new_master_key())})
+        server.app._settings = wrong
+        await server.app.start()
+        assert (await server.request("GET", "/readyz")).status == 200  # nothing is known yet
+        with capture_logs() as told:
+            assert (await server.request("GET", "/acme/jwks")).status == 503
+        assert "signing_key_not_opened" in [entry["event"] for entry in told]
+        assert (await server.request("GET", "/readyz")).status == 503
+        assert (await server.request("GET", "/livez")).status == 200
+
+
+async def test_one_tenant_with_a_broken_key_takes_no_other_down() -> None:
+    async with serving() as server:
+        assert (await server.request("GET", "/other/jwks")).status == 200
+        tables = server.storage._state.of(server.tenants["acme"].tenant_id)
+        for kid, key in tables.keys.items():
+            tables.keys[kid] = replace(key, sealed_private_key=b"broken")
+        server.services.directory.changed(None, "all", "")
+        assert (await server.request("GET", "/acme/jwks")).status == 503
+        assert (await server.request("GET", "/other/jwks")).status == 200
+        assert (await server.request("GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/playground"])
+async def test_the_pages_of_development_answer_to_their_own_name_only(path: str) -> None:
+    """DNS rebinding: a page of another site whose name leads to 127.0.0.1 would read the demo passwords."""
+    here = "http://127.0.0.1:8080"
+    pages = DeveloperPages(
+        LandingPage(here, ()),
+        PlaygroundPage(
+            here, "/authorize", "/token", "/userinfo", "/end_session", "spa", f"{here}/playground", "/example-api"
+        ),
+    )
+    async with serving(base_url=here, development=Development(pages)) as server:
+        for host in ("127.0.0.1:8080", "localhost:8080", "[::1]:8080", "LOCALHOST:8080"):
+            assert (await server.request("GET", path, headers={"host": host})).status == 200, host
+        for host in ("evil.example:8080", "127.0.0.1", "127.0.0.1:9090", "127.0.0.1:8080.evil.example", ""):
+            assert (await server.request("GET", path, headers={"host": host})).status == 421, host

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -20,8 +20,11 @@ _log = structlog.get_logger("tegata.health")
 class HealthEndpoints:
     """`/livez`, `/readyz` and the addresses that load balancers and older set-ups ask for."""
 
-    def __init__(self, storage: Health, clock: Clock, *, auth_method: str) -> None:
+    def __init__(
+        self, storage: Health, clock: Clock, *, auth_method: str, keys_are_usable: Callable[[], bool] = lambda: True
+    ) -> None:
         self._storage = storage
+        self._keys_are_usable = keys_are_usable
         self._clock = clock
         self._auth_method = auth_method
         self._checked_at = float("-inf")
@@ -44,8 +47,8 @@ class HealthEndpoints:
         return json_response({"status": "ok"})
 
     async def ready(self, _request: Request) -> Response:
-        """Ready: the database answers, its schema is this release's, and the server is not draining."""
-        ready = await self._database_ready() and not self.draining
+        """Ready: the database answers, its schema is this release's, keys open, and the server is not draining."""
+        ready = await self._may_get_traffic()
         return _answer(ready, {"status": "ok" if ready else "unavailable"})
 
     async def database(self, _request: Request) -> Response:
@@ -62,8 +65,11 @@ class HealthEndpoints:
 
     async def actuator(self, _request: Request) -> Response:
         """Seed 001's address."""
-        ready = await self._database_ready() and not self.draining
+        ready = await self._may_get_traffic()
         return _answer(ready, {"status": "UP" if ready else "DOWN"})
+
+    async def _may_get_traffic(self) -> bool:
+        return await self._database_ready() and self._keys_are_usable() and not self.draining
 
     async def _database_ready(self) -> bool:
         """Whoever asks while the database is being asked waits for the same answer."""

@@ -14,15 +14,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from tegata.crypto.digests import base64url
-from tegata.crypto.envelope import Envelope
+from tegata.crypto.envelope import Envelope, SealBroken
 from tegata.crypto.signing import PublishedKey, Signer, load_published, load_signer
 from tegata.protocol import metadata
 from tegata.protocol.client import Client
 from tegata.protocol.names import TenantId
 from tegata.protocol.policy import SigningAlgorithm, Tenant
+from tegata.storage.errors import Unavailable
 from tegata.storage.ports import TenantDirectory
-from tegata.storage.records import SigningKeyRecord
+from tegata.storage.records import SigningKeyRecord, TenantRecord
+
+_log = structlog.get_logger("tegata.directory")
 
 Clock = Callable[[], float]
 SIGNING_KEY_PURPOSE = "signing-key"
@@ -88,6 +93,7 @@ class Directory:
         self._envelope = envelope
         self._base_url = base_url
         self._tenants: Cache[str, LoadedTenant | None] = Cache(clock, lifetime_seconds, max_tenants)
+        self._opened_a_key: bool | None = None
         self._names: dict[TenantId, str] = {}
         self._clients: Cache[tuple[TenantId, str], Client | None] = Cache(clock, lifetime_seconds, max_clients)
 
@@ -96,6 +102,11 @@ class Directory:
         if not 0 < len(name) <= _MAX_TENANT_CHARACTERS:
             return None
         return await self._tenants.get(name, self._load_tenant)
+
+    @property
+    def keys_are_usable(self) -> bool:
+        """False once a signing key could not be opened and none ever could: the master key is a wrong one."""
+        return self._opened_a_key is not False
 
     async def find_client(self, tenant_id: TenantId, client_id: str) -> Client | None:
         """Return the client, or None."""
@@ -129,7 +140,7 @@ class Directory:
         keys = await self._storage.signing_keys(record.tenant_id)
         issuer = f"{self._base_url}/{record.name}"
         tenant = Tenant(record.tenant_id, record.name, issuer, record.policy, record.pairwise_salt)
-        signers = {key.algorithm: self._signer(record.tenant_id, key) for key in keys if key.state == "active"}
+        signers = self._signers(record, keys)
         published = tuple(load_published(key.algorithm, key.kid, key.public_jwk) for key in keys)
         return LoadedTenant(
             tenant,
@@ -138,6 +149,17 @@ class Directory:
             encode({"keys": [dict(key.jwk) for key in published]}),
             encode(metadata.build(tenant, _algorithms(keys))),
         )
+
+    def _signers(self, record: TenantRecord, keys: Sequence[SigningKeyRecord]) -> dict[SigningAlgorithm, Signer]:
+        """Open the active keys. Raises `Unavailable`: that a key does not open is the operator's fault, not ours."""
+        try:
+            signers = {key.algorithm: self._signer(record.tenant_id, key) for key in keys if key.state == "active"}
+        except SealBroken as error:
+            _log.error("signing_key_not_opened", tenant=record.name, reason=str(error))
+            self._opened_a_key = self._opened_a_key or False
+            raise Unavailable("a signing key cannot be opened: TEGATA_MASTER_KEY does not fit this database") from None
+        self._opened_a_key = True if signers else self._opened_a_key
+        return signers
 
     def _signer(self, tenant_id: TenantId, key: SigningKeyRecord) -> Signer:
         private = self._envelope.open(key.sealed_private_key, tenant=str(tenant_id), purpose=SIGNING_KEY_PURPOSE)

@@ -305,7 +305,10 @@ async def send(
         "path": unquote(parts.path),
         "raw_path": parts.path.encode(),
         "query_string": parts.query.encode(),
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        "headers": [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in {"host": parts.netloc, **headers}.items()
+        ],
         "client": (address, 50_000),
         "server": (parts.hostname, parts.port or 443),
         "root_path": "",
