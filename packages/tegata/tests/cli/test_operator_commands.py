@@ -157,7 +157,9 @@ def test_keys_are_listed_and_rotated(tegata: Tegata, documents: Path, name: str)
 def test_purge_names_every_kind_it_looks_at(tegata: Tegata) -> None:
     result = tegata("purge")
     assert result.exit_code == 0, result.output
-    assert {"session", "refresh_token", "grant_record", "audit_event"} <= {line.split()[0] for line in result.output.splitlines()}
+    assert {"session", "refresh_token", "grant_record", "audit_event"} <= {
+        line.split()[0] for line in result.output.splitlines()
+    }
 
 
 def test_migrate_says_what_it_does(tegata: Tegata) -> None:

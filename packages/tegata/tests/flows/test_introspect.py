@@ -56,6 +56,9 @@ async def test_an_access_token_ends_with_its_time_its_user_or_its_grant(server: 
     await server.put_user("taro", disabled=True)
     assert await party.introspect(token) == {"active": False}
     await server.put_user("taro")
+    assert await party.introspect(token) == {"active": False}
+    tokens = await party.sign_in()
+    token = tokens["access_token"]
     assert (await party.introspect(token))["active"]
     await party.call("revoke", token=tokens["refresh_token"])
     assert await party.introspect(token) == {"active": False}

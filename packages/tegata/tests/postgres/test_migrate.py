@@ -149,6 +149,5 @@ def test_public_may_execute_nothing(database: ConnectionTarget) -> None:
 def test_nobody_but_its_owner_may_make_temporary_objects_in_the_database(database: ConnectionTarget) -> None:
     """A type in a temporary schema would come before one of the catalogue."""
     bootstrap(database)
-    with psycopg.connect(database.entering_as("tegata_app").psycopg_conninfo()) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("create temporary table temporary (n integer)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(database.entering_as("tegata_app"), "create temporary table temporary (n integer)")

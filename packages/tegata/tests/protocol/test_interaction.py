@@ -197,7 +197,9 @@ def test_claims_asked_for_by_name_need_consent_too() -> None:
 
 def test_a_resource_that_was_not_consented_to_asks_again() -> None:
     situation = Case().situation()
-    asking = replace(situation, request=replace(situation.request, resources=("https://a.example", "https://b.example")))
+    asking = replace(
+        situation, request=replace(situation.request, resources=("https://a.example", "https://b.example"))
+    )
     assert told(replace(asking, consented_resources=frozenset({"https://a.example"}))) == "consent"
     assert told(replace(asking, consented_resources=frozenset(asking.request.resources))) == "done"
 

@@ -80,7 +80,9 @@ async def test_a_hash_is_replaced_in_its_tenant_only_and_if_it_is_still_the_same
         (world.here, "old", "new"),
         (world.here, "old", "new"),
     ):
-        await world.storage.update_password_hash(tenant.tenant_id, user_id, old=old, new="new" if old == "old" else "newer")
+        await world.storage.update_password_hash(
+            tenant.tenant_id, user_id, old=old, new="new" if old == "old" else "newer"
+        )
         record = await world.storage.find_password(world.here.tenant_id, "hanako")
         assert record is not None
         assert record.password_hash == expected

@@ -164,7 +164,10 @@ async def test_ending_a_session_revokes_its_grants_but_not_offline_ones(world: W
 
 async def test_consent_grows_and_belongs_to_one_client(world: World) -> None:
     digest = await start(world)
-    for scopes, claims, resource in (({"openid", "read"}, {"email"}, "https://a"), ({"write"}, set[str](), "https://b")):
+    for scopes, claims, resource in (
+        ({"openid", "read"}, {"email"}, "https://a"),
+        ({"write"}, set[str](), "https://b"),
+    ):
         consent = ConsentRecord(
             world.here.user_id, "web", frozenset(scopes), frozenset(claims), frozenset({resource}), NOW
         )

@@ -130,12 +130,14 @@ async def test_a_foreign_client_learns_nothing_and_changes_nothing(server: Serve
     assert (await own.refresh(token)).status == 200
 
 
-async def test_a_disabled_user_gets_nothing_until_enabled_again(server: Server, own: RelyingParty) -> None:
+async def test_a_disabled_user_has_to_sign_in_again_once_enabled(server: Server, own: RelyingParty) -> None:
     token = (await own.sign_in())["refresh_token"]
     await server.put_user("taro", disabled=True)
     assert (await own.refresh(token)).json["error"] == "invalid_grant"
     assert not (await own.introspect(token))["active"]
     await server.put_user("taro")
+    assert (await own.refresh(token)).json["error"] == "invalid_grant"
+    token = (await own.sign_in())["refresh_token"]
     assert (await own.refresh(token)).status == 200
 
 
