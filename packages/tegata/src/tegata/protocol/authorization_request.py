@@ -220,4 +220,5 @@ _KNOWN = frozenset(
 
 def stored(parameters: Parameters) -> Mapping[str, str | list[str]]:
     """Return the request in the form that is kept while pages are shown; checked again when it is taken up."""
-    return {name: value for name, value in parameters.document().items() if name in _KNOWN}
+    kept = _KNOWN | parameters.repeated  # a repeated one stays a fault
+    return {name: value for name, value in parameters.document().items() if name in kept}
