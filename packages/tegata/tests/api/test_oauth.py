@@ -11,8 +11,8 @@ import pytest
 from tegata.api.http import Request, Response
 from tegata.api.oauth import OAuthEndpoints
 from tegata.flows.directory import LoadedTenant, encode
+from tegata.identifiers import TenantId
 from tegata.protocol.errors import OAuthError
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import Tenant, TenantPolicy
 from tegata.telemetry.audit import Origin
 

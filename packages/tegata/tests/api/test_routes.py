@@ -16,8 +16,8 @@ from tegata.api.http import Request, Response, json_response
 from tegata.api.routes import Route, Router, _split
 from tegata.crypto.envelope import Envelope
 from tegata.flows.directory import Directory, LoadedTenant
+from tegata.identifiers import TenantId
 from tegata.protocol.errors import OAuthError, Refused
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.errors import Unavailable
 from tegata.storage.records import TenantRecord

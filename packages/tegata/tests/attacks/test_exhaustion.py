@@ -14,8 +14,8 @@ import pytest
 from tegata.api import http
 from tegata.api.http import Request
 from tegata.flows.directory import Directory
+from tegata.identifiers import TenantId
 from tegata.protocol.errors import OAuthError
-from tegata.protocol.names import TenantId
 from tegata.storage.records import AuditEvent
 from tegata.telemetry.audit import AuditQueue, Origin, event
 from tegata.testing.clock import SetClock

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tegata.identifiers import SessionId
 from tegata.identity.session import Session
-from tegata.protocol.names import SessionId
 from tegata.storage.records import NewRefreshToken
 from tegata.testing.records import NOW, World, event, new_digest
 from tegata.testing.relying_party import Browser, RelyingParty

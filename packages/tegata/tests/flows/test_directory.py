@@ -10,8 +10,8 @@ import pytest
 
 from tegata.crypto.envelope import Envelope, new_master_key
 from tegata.flows.directory import Cache, Directory
+from tegata.identifiers import TenantId
 from tegata.protocol.client import Client, ClientMetadata
-from tegata.protocol.names import TenantId
 from tegata.storage.errors import Unavailable
 from tegata.storage.records import SigningKeyRecord, TenantRecord
 from tegata.testing.clock import SetClock

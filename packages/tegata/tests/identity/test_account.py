@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tegata.identifiers import UserId
 from tegata.identity.account import User, normalize_username
-from tegata.protocol.names import UserId
 
 
 @pytest.mark.parametrize(

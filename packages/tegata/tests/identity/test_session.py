@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from tegata.identifiers import SessionId, UserId
 from tegata.identity.session import Session, is_alive
-from tegata.protocol.names import SessionId, UserId
 
 SESSION = Session(
     SessionId(UUID(int=1)),

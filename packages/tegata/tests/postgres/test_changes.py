@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from tegata.identifiers import TenantId
 from tegata.postgres.changes import ChangeListener
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.protocol.client import Client, ClientMetadata
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.records import DesiredUser, SigningKeyRecord
 from tegata.testing.clusters import Cluster, MigratedDatabase

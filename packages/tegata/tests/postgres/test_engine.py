@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, PoolLimits, TenantMissing, as_storage_error
 from tegata.postgres.migrate import newest_revision
 from tegata.postgres.storage import NEEDED_REVISION, PostgresStorage
 from tegata.postgres.tenancy import across_tenants, tenant
-from tegata.protocol.names import TenantId
 from tegata.storage.errors import Conflict, Unavailable
 from tegata.testing.clusters import Cluster, MigratedDatabase
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tegata.identifiers import UserId
 from tegata.identity.account import User
 from tegata.protocol import claims
 from tegata.protocol.claims import RESERVED_CLAIMS, SCOPE_CLAIMS, ClaimsRequest
 from tegata.protocol.errors import OAuthError
-from tegata.protocol.names import UserId
 from tegata.protocol.policy import TenantPolicy
 
 from .outcome import outcome_of

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import pytest
 
+from tegata.identifiers import SessionId, UserId
 from tegata.identity.session import Session
 from tegata.protocol.authorization_request import AnswerTo, AuthorizationRequest
 from tegata.protocol.claims import ClaimsRequest
 from tegata.protocol.client import Client, ClientMetadata
 from tegata.protocol.errors import OAuthError
 from tegata.protocol.interaction import ACR_PASSWORD, Situation, Step, next_step
-from tegata.protocol.names import SessionId, UserId
 
 from .outcome import outcome_of
 

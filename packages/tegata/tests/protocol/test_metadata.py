@@ -9,11 +9,11 @@ import pytest
 
 from tegata.api.oauth import OAuthEndpoints
 from tegata.flows.token.endpoint import GRANTS
+from tegata.identifiers import TenantId
 from tegata.protocol import metadata
 from tegata.protocol.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from tegata.protocol.claims import RESERVED_CLAIMS, SCOPE_CLAIMS
 from tegata.protocol.client import AuthMethod, GrantType
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import ScopeText, SubjectType, Tenant, TenantPolicy
 from tegata.web.locales import LOCALES
 

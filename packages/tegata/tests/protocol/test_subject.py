@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tegata.identifiers import UserId
 from tegata.protocol.client import ClientMetadata
-from tegata.protocol.names import UserId
 from tegata.protocol.subject import problem_with_sector, sector_of, subject_for
 
 SALT, OTHER_SALT = b"s" * 32, b"t" * 32

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from tegata.identifiers import UserId
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
-from tegata.protocol.names import UserId
 from tegata.storage.records import DesiredUser
 from tegata.testing.records import NOW, World, new_digest
 

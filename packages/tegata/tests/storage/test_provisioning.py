@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 import uuid_utils
 
+from tegata.identifiers import TenantId, UserId
 from tegata.identity.account import Role
 from tegata.protocol.client import Client, ClientMetadata, ClientSecret
-from tegata.protocol.names import TenantId, UserId
 from tegata.protocol.policy import Resource, ScopeText, SigningAlgorithm, TenantPolicy
 from tegata.storage.errors import Conflict
 from tegata.storage.records import DesiredUser, KeyState, SigningKeyRecord, TenantRecord

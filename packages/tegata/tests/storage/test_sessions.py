@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tegata.identifiers import Digest, UserId
 from tegata.identity.session import Session
-from tegata.protocol.names import Digest, UserId
 from tegata.storage.errors import Conflict
 from tegata.storage.records import ConsentRecord, DesiredUser, FoundSession
 from tegata.testing.records import NOW, Inhabited, World, event, new_digest

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tegata.protocol.names import Digest, GrantId, TenantId
+from tegata.identifiers import Digest, GrantId, TenantId
 from tegata.storage.records import DesiredUser, NewRefreshToken, RotatedRefreshToken
 from tegata.testing.records import NOW, Inhabited, World, event, new_digest
 

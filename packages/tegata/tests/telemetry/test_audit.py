@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from tegata.protocol.names import TenantId
+from tegata.identifiers import TenantId
 from tegata.storage.errors import Conflict, Unavailable
 from tegata.storage.records import AuditEvent
 from tegata.telemetry.audit import AuditQueue, Origin, event

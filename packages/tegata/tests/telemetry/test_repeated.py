@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tegata.protocol.names import TenantId
+from tegata.identifiers import TenantId
 from tegata.storage.records import AuditEvent
 from tegata.telemetry.audit import Origin, event
 from tegata.telemetry.repeated import Repeated

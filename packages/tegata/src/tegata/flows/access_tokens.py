@@ -9,8 +9,8 @@ from typing import Any
 from tegata.crypto.digests import digest_of
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import Digest, GrantId
 from tegata.identity.account import User
-from tegata.protocol.names import Digest, GrantId
 from tegata.protocol.tokens import access_token
 from tegata.storage.records import GrantRecord
 

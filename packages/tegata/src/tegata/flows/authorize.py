@@ -12,12 +12,12 @@ from tegata.crypto.digests import digest_of, new_secret
 from tegata.flows.browser import Answer, Browser, NeedsPage
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import Digest, GrantId
 from tegata.protocol import authorization_request, authorization_response
 from tegata.protocol.authorization_request import AnswerTo, AuthorizationRequest
 from tegata.protocol.client import Client
 from tegata.protocol.errors import OAuthError, Refused, access_denied, login_required
 from tegata.protocol.interaction import Situation, Step, next_step
-from tegata.protocol.names import Digest, GrantId
 from tegata.protocol.parameters import Parameters
 from tegata.protocol.subject import subject_for
 from tegata.storage.records import CodeRecord, FoundSession, GrantRecord, InteractionRecord

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tegata.crypto.digests import base64url, digest_of, keyed_digest
+from tegata.identifiers import Digest
 from tegata.protocol.authorization_request import AnswerTo, AuthorizationRequest
 from tegata.protocol.client import Client
-from tegata.protocol.names import Digest
 from tegata.storage.records import FoundSession
 
 

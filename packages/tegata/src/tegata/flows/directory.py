@@ -19,9 +19,9 @@ import structlog
 from tegata.crypto.digests import base64url
 from tegata.crypto.envelope import Envelope, SealBroken
 from tegata.crypto.signing import PublishedKey, Signer, load_published, load_signer
+from tegata.identifiers import TenantId
 from tegata.protocol import metadata
 from tegata.protocol.client import Client
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import SigningAlgorithm, Tenant
 from tegata.storage.errors import Unavailable
 from tegata.storage.ports import TenantDirectory

@@ -10,10 +10,10 @@ from tegata.flows import access_tokens
 from tegata.flows.client_authentication import authenticate
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import Digest
 from tegata.protocol import introspection
 from tegata.protocol.client import Client
 from tegata.protocol.errors import invalid_client
-from tegata.protocol.names import Digest
 from tegata.protocol.parameters import Parameters
 from tegata.protocol.subject import subject_for
 

@@ -10,11 +10,11 @@ from tegata.flows.authorize import current_session
 from tegata.flows.browser import Browser
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import SessionId
 from tegata.protocol import logout as rules
 from tegata.protocol.client import Client
 from tegata.protocol.errors import Refused
 from tegata.protocol.logout import LogoutRequest
-from tegata.protocol.names import SessionId
 from tegata.protocol.redirect_uris import problem_with
 from tegata.protocol.subject import subject_for
 from tegata.storage.records import FoundSession

@@ -7,8 +7,8 @@ from tegata.flows import access_tokens
 from tegata.flows.client_authentication import authenticate
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import Digest
 from tegata.protocol.client import Client
-from tegata.protocol.names import Digest
 from tegata.protocol.parameters import Parameters
 from tegata.storage.records import AuditEvent
 from tegata.telemetry.audit import Origin, event

@@ -15,12 +15,12 @@ from tegata.crypto.envelope import derive_key
 from tegata.flows.browser import Browser
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
+from tegata.identifiers import Digest, SessionId
 from tegata.identity.account import User, normalize_username
 from tegata.identity.session import Session
 from tegata.identity.throttle import ThrottleBucket, address_prefix
 from tegata.protocol.errors import OAuthError
 from tegata.protocol.interaction import ACR_PASSWORD
-from tegata.protocol.names import Digest, SessionId
 from tegata.storage.records import PasswordRecord
 from tegata.telemetry.audit import Origin, event
 

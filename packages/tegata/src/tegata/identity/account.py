@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tegata.protocol.names import UserId
+from tegata.identifiers import UserId
 
 
 @dataclass(frozen=True, slots=True)

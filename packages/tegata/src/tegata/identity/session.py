@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tegata.protocol.names import SessionId, UserId
+from tegata.identifiers import SessionId, UserId
 
 
 @dataclass(frozen=True, slots=True)

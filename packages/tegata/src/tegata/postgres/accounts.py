@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tegata.identifiers import TenantId, UserId
 from tegata.identity.account import Role, User, normalize_username
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
 from tegata.postgres.engine import Database
 from tegata.postgres.rows import events_json, is_storable, to_json, user_from
 from tegata.postgres.tenancy import tenant
-from tegata.protocol.names import TenantId, UserId
 from tegata.storage.records import AuditEvent, DesiredUser, PasswordRecord
 
 _FIND = "select * from tegata.find_account($1, $2)"

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, Row
 from tegata.postgres.rows import event_fields, from_json
 from tegata.postgres.tenancy import tenant
-from tegata.protocol.names import TenantId
 from tegata.storage.records import AuditEvent
 
 _WRITE = "select tegata.write_events($1)"

@@ -14,9 +14,9 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import as_storage_error
 from tegata.postgres.target import ConnectionTarget
-from tegata.protocol.names import TenantId
 from tegata.storage.ports import ChangeCallback
 
 CHANNEL = "tegata_changed"

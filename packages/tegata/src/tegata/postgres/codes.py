@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tegata.identifiers import Digest, TenantId
 from tegata.postgres.engine import Database
 from tegata.postgres.rows import events_json, grant_from, to_json, user_from
-from tegata.protocol.names import Digest, TenantId
 from tegata.storage.records import AuditEvent, CodeRecord, TakenCode
 
 _STORE = (

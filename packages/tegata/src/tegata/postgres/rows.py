@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tegata.identifiers import GrantId, SessionId, UserId
 from tegata.identity.account import User
 from tegata.postgres.engine import Row
-from tegata.protocol.names import GrantId, SessionId, UserId
 from tegata.storage.records import AuditEvent, GrantRecord
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tegata.identifiers import Digest, SessionId, TenantId, UserId
 from tegata.identity.session import Session
 from tegata.postgres.engine import Database, Row
 from tegata.postgres.rows import events_json, from_json, to_json, user_from
-from tegata.protocol.names import Digest, SessionId, TenantId, UserId
 from tegata.storage.records import AuditEvent, ConsentRecord, FoundSession, InteractionRecord
 
 _FIND = "select * from tegata.find_session($1, $2, $3, $4, $5)"

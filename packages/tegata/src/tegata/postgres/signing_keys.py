@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database
 from tegata.postgres.rows import events_json, from_json, to_json
 from tegata.postgres.tenancy import tenant
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import SigningAlgorithm
 from tegata.storage.records import AuditEvent, SigningKeyRecord
 

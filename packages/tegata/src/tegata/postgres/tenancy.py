@@ -12,8 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, as_storage_error
-from tegata.protocol.names import TenantId
 
 
 @asynccontextmanager

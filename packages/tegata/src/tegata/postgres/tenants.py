@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import asyncpg
 from pydantic import TypeAdapter
 
+from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, Row
 from tegata.postgres.rows import events_json, is_storable
 from tegata.postgres.tenancy import across_tenants, tenant
 from tegata.protocol.client import Client, ClientMetadata, ClientSecret
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.errors import Conflict
 from tegata.storage.records import AuditEvent, TenantRecord

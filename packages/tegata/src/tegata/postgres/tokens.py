@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 
+from tegata.identifiers import Digest, GrantId, TenantId, UserId
 from tegata.postgres.engine import Database, Row
 from tegata.postgres.rows import events_json, from_json, grant_from, user_from
-from tegata.protocol.names import Digest, GrantId, TenantId, UserId
 from tegata.storage.records import (
     AuditEvent,
     FoundRefreshToken,

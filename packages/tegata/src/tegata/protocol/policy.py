@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from tegata.protocol.names import TenantId
+from tegata.identifiers import TenantId
 
 Profile = Literal["oauth21", "oidc-legacy"]
 SigningAlgorithm = Literal["ES256", "RS256"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from tegata.crypto.digests import base64url, keyed_digest
+from tegata.identifiers import UserId
 from tegata.protocol.client import ClientMetadata
-from tegata.protocol.names import UserId
 
 
 def subject_for(user_id: UserId, client: ClientMetadata, *, pairwise_salt: bytes) -> str:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tegata.identifiers import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.identity.account import Role, User
 from tegata.identity.session import Session
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
 from tegata.protocol.client import Client
-from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.records import (
     AUDIT_RETENTION_DAYS,

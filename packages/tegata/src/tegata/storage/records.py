@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tegata.identifiers import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.identity.account import User
 from tegata.identity.session import Session
-from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 
 # Thirteen months: a year can be looked back on from any of its days.

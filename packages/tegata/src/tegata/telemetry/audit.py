@@ -18,7 +18,7 @@ from typing import Literal
 import structlog
 import uuid_utils
 
-from tegata.protocol.names import TenantId
+from tegata.identifiers import TenantId
 from tegata.storage.errors import Conflict, Unavailable
 from tegata.storage.ports import AuditLog
 from tegata.storage.records import AuditEvent

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import uuid_utils
 
-from tegata.protocol.names import TenantId
+from tegata.identifiers import TenantId
 from tegata.storage.records import AuditEvent
 
 WINDOW_SECONDS = 60.0

@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from tegata.identifiers import TenantId, UserId
 from tegata.identity.account import Role, User, normalize_username
 from tegata.protocol.client import Client
-from tegata.protocol.names import TenantId, UserId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.errors import Conflict
 from tegata.storage.ports import ChangeCallback

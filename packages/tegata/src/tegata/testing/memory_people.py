@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tegata.identifiers import Digest, SessionId, TenantId, UserId
 from tegata.identity.account import User, normalize_username
 from tegata.identity.session import Session, is_alive
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits, wait_seconds
-from tegata.protocol.names import Digest, SessionId, TenantId, UserId
 from tegata.storage.errors import Conflict
 from tegata.storage.records import AuditEvent, ConsentRecord, FoundSession, InteractionRecord, PasswordRecord
 from tegata.testing.memory_tables import Failures, State

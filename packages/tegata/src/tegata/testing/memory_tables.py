@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tegata.identifiers import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.identity.account import Role, User, normalize_username
 from tegata.identity.session import Session
 from tegata.protocol.client import Client
-from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.storage.errors import Conflict
 from tegata.storage.records import (
     AuditEvent,

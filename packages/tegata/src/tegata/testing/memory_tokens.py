@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tegata.protocol.names import Digest, GrantId, TenantId
+from tegata.identifiers import Digest, GrantId, TenantId
 from tegata.storage.errors import Conflict
 from tegata.storage.records import (
     AuditEvent,

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import uuid_utils
 
+from tegata.identifiers import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.identity.session import Session
 from tegata.protocol.client import Client, ClientMetadata, ClientSecret
-from tegata.protocol.names import Digest, GrantId, SessionId, TenantId, UserId
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.ports import OperatorStorage, Storage
 from tegata.storage.records import (

@@ -28,8 +28,8 @@ from tegata.crypto.signing import load_signer
 from tegata.flows.directory import SIGNING_KEY_PURPOSE
 from tegata.flows.passwords import PasswordPool
 from tegata.flows.services import Services
+from tegata.identifiers import TenantId, UserId
 from tegata.protocol.client import Client, ClientMetadata, ClientSecret, GrantType
-from tegata.protocol.names import TenantId, UserId
 from tegata.protocol.policy import Resource, ScopeText, SigningAlgorithm, TenantPolicy
 from tegata.settings import Settings
 from tegata.storage.ports import Storage

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tegata.crypto.digests import new_identifier
-from tegata.protocol.names import GrantId
+from tegata.identifiers import GrantId
 from tegata.protocol.tokens import access_token
 
 VALUES: dict[str, Any] = {

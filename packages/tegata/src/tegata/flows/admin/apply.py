@@ -18,9 +18,9 @@ from tegata.flows.admin import keys
 from tegata.flows.admin.current import CurrentTenant, read_current
 from tegata.flows.admin.desired import DesiredTenant
 from tegata.flows.admin.plan import AccountChange, Change, NewKey, Plan, plan
+from tegata.identifiers import TenantId, UserId
 from tegata.identity.account import Role
 from tegata.protocol.client import Client
-from tegata.protocol.names import TenantId, UserId
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import AuditEvent, DesiredUser, TenantRecord

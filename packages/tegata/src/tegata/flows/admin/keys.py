@@ -15,8 +15,8 @@ from typing import Literal, get_args
 from tegata.crypto.envelope import Envelope
 from tegata.crypto.keys import generate_key, private_bytes, public_jwk
 from tegata.flows.directory import SIGNING_KEY_PURPOSE
+from tegata.identifiers import TenantId
 from tegata.protocol.client import Client
-from tegata.protocol.names import TenantId
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import KeyState, SigningKeyRecord, TenantRecord

@@ -8,11 +8,11 @@ from tegata.crypto.digests import digest_of
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
 from tegata.flows.token import issue
+from tegata.identifiers import Digest
 from tegata.protocol import resource
 from tegata.protocol.client import Client
 from tegata.protocol.errors import invalid_target
 from tegata.protocol.grants import authorization_code as rules
-from tegata.protocol.names import Digest
 from tegata.protocol.parameters import Parameters
 from tegata.storage.records import AuditEvent, GrantRecord, TakenCode
 from tegata.telemetry.audit import Origin, event

@@ -8,11 +8,11 @@ from typing import Any
 
 from tegata.crypto.digests import digest_of, new_identifier, new_secret
 from tegata.flows.directory import LoadedTenant
+from tegata.identifiers import Digest
 from tegata.identity.account import User
 from tegata.protocol import claims as claims_rules
 from tegata.protocol.claims import ClaimsRequest
 from tegata.protocol.client import Client
-from tegata.protocol.names import Digest
 from tegata.protocol.resource import scopes_at
 from tegata.protocol.subject import subject_for
 from tegata.protocol.tokens import access_token, id_token

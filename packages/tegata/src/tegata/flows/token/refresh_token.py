@@ -9,10 +9,10 @@ from tegata.crypto.envelope import open_successor, seal_successor
 from tegata.flows.directory import LoadedTenant
 from tegata.flows.services import Services
 from tegata.flows.token import issue
+from tegata.identifiers import Digest
 from tegata.protocol import resource, scopes
 from tegata.protocol.client import Client
 from tegata.protocol.grants import refresh_token as rules
-from tegata.protocol.names import Digest
 from tegata.protocol.parameters import Parameters
 from tegata.storage.records import RotatedRefreshToken
 from tegata.telemetry.audit import Origin, event

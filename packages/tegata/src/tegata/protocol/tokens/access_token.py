@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from tegata.crypto.digests import base64url
-from tegata.protocol.names import GrantId
+from tegata.identifiers import GrantId
 
 TYPE = "at+jwt"
 _GRANT_CHARACTERS = 22
