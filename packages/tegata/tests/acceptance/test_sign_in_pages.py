@@ -223,6 +223,7 @@ def test_keyboard_is_enough(new_visitor: NewVisitor, web: RelyingParty, user: Us
     """The first field has the focus, Enter sends."""
     visitor = new_visitor()
     visitor.page.goto(web.attempt().url)
+    visitor.page.wait_for_selector("#username:focus")  # autofocus comes a moment after the page
     visitor.page.keyboard.type(user.username)
     visitor.page.keyboard.press("Tab")
     visitor.page.keyboard.type(user.password)

@@ -95,7 +95,8 @@ def test_sign_in_works_without_javascript_and_shows_where_the_focus_is(chromium:
     page, complaints = open_page(chromium, java_script_enabled=False)
     site.answers["/demo/sign-in"] = lambda _: Answer(200, b"taken")
     page.goto(site.show("/page", pages.SignInPage("/demo/sign-in", "csrf", "Demo", cancel=True)))
-    page.keyboard.type("yamada")  # autofocus
+    page.wait_for_selector("#username:focus")  # autofocus comes a moment after the page
+    page.keyboard.type("yamada")
     page.fill("#password", "secret")
     page.keyboard.press("Enter")
     page.wait_for_url("**/demo/sign-in")
