@@ -113,7 +113,7 @@ def test_addresses_machine_paths_and_private_keys_are_found(line: str) -> None:
     assert [finding.line for finding in published_text.check(Source("docs/page.md", f"text\n{line}\n"))] == [2]
 
 
-@pytest.mark.parametrize("line", ["https://op.example/home/page", "GET /{tenant}/works/x", "-----BEGIN PUBLIC KEY-----"])
+@pytest.mark.parametrize("line", ["https://op.example/home/page", "GET /{tenant}/work", "-----BEGIN PUBLIC KEY-----"])
 def test_addresses_of_the_server_itself_are_in_order(line: str) -> None:
     assert not list(published_text.check(Source("docs/page.md", line)))
 
