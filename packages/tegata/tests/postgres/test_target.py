@@ -32,7 +32,6 @@ def test_a_role_is_part_of_the_login() -> None:
     target = ConnectionTarget.from_url("postgresql:///main?host=/run/pg").taking_role("tegata_app")
     assert target.asyncpg_arguments()["server_settings"] == {"application_name": "tegata", "role": "tegata_app"}
     assert conninfo_to_dict(target.psycopg_conninfo())["options"] == "-c role=tegata_app"
-    assert target.acts_as == "tegata_app"
 
 
 def test_neither_repr_nor_error_shows_the_password() -> None:

@@ -64,7 +64,7 @@ def test_a_good_request_is_understood() -> None:
         claims='{"id_token":{"acr":null}}',
         unknown_parameter="ignored",
     )
-    assert request.is_openid
+    assert "openid" in request.scopes
     assert request.answer_to == AnswerTo(URI, True, "form_post", "s")
     assert (request.scopes, request.nonce, request.max_age) == (("openid", "email"), "n", 0)
     assert request.prompts == {"login", "consent"}

@@ -87,11 +87,6 @@ class ConnectionTarget:
         """The same server and login, another database."""
         return replace(self, database=database)
 
-    @property
-    def acts_as(self) -> str:
-        """The role whose rights apply once the connection stands."""
-        return self.role or self.user
-
     def asyncpg_arguments(self) -> dict[str, object]:
         """Keyword arguments of `asyncpg.connect`; further `server_settings` may be added by the caller."""
         options = {name: value for name, value in self.options if name in _ASYNCPG_OPTIONS}

@@ -57,11 +57,6 @@ class AuthorizationRequest:
     acr_values: tuple[str, ...]
     claims: ClaimsRequest
 
-    @property
-    def is_openid(self) -> bool:
-        """Whether the client asked for authentication, and so for an ID token (OIDC Core §3.1.2.1)."""
-        return "openid" in self.scopes
-
 
 def client_id_of(parameters: Parameters) -> str:
     """Return the client_id, or raise `Refused`."""

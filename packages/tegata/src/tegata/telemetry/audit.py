@@ -65,7 +65,8 @@ def event(
 class AuditQueue:
     """Writes batched events in the background; bounded, flushed on shutdown, and it tells what it had to drop.
 
-    A crash loses at most the last `interval_seconds` of these events; that is the price of grants that write nothing.
+    A crash loses at most the last `interval_seconds` of these events, and of repeated refusals the count of the
+    running minute; that is the price of acts that write nothing.
     """
 
     def __init__(
