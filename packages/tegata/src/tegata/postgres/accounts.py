@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg
+
 from tegata.identifiers import TenantId, UserId
 from tegata.identity.account import Role, User, normalize_username
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
@@ -21,6 +23,7 @@ _CLEAR = "select tegata.clear_attempts($1, $2)"
 _TAKE_BACK = "select tegata.take_back_attempt($1, $2, $3)"
 _APPEND = "select tegata.append_events($1, $2)"
 
+_LIST_ROLES = "select name, description, permissions from tegata.role where tenant_id = $1 order by name"
 _LIST = """
     select user_id, username as user_username, claims as user_claims, roles as user_roles, disabled as user_disabled,
            extract(epoch from updated_at)::double precision as user_updated_at, password_hash
@@ -99,10 +102,7 @@ class PostgresAccountProvisioning:
 
     async def list_roles(self, tenant_id: TenantId) -> Sequence[Role]:
         async with tenant(self._database, tenant_id) as connection:
-            rows = await connection.fetch(
-                "select name, description, permissions from tegata.role where tenant_id = $1 order by name", tenant_id
-            )
-        return [Role(row["name"], row["description"], tuple(row["permissions"])) for row in rows]
+            return await fetch_roles(connection, tenant_id)
 
     async def put_role(self, tenant_id: TenantId, role: Role, *, events: Sequence[AuditEvent]) -> None:
         async with tenant(self._database, tenant_id) as connection:
@@ -115,10 +115,8 @@ class PostgresAccountProvisioning:
     async def list_users(
         self, tenant_id: TenantId, *, after: str | None = None, limit: int = 100
     ) -> Sequence[PasswordRecord]:
-        start = normalize_username(after) if after is not None else ""
         async with tenant(self._database, tenant_id) as connection:
-            rows = await connection.fetch(_LIST, tenant_id, start, limit)
-        return [PasswordRecord(user_from(row), row["password_hash"]) for row in rows]
+            return await fetch_users(connection, tenant_id, after=after, limit=limit)
 
     async def put_user(
         self, tenant_id: TenantId, user_id: UserId, desired: DesiredUser, *, events: Sequence[AuditEvent]
@@ -155,6 +153,20 @@ class PostgresAccountProvisioning:
                 return False
             await connection.execute(_APPEND, tenant_id, events_json(events))
         return True
+
+
+async def fetch_roles(connection: asyncpg.Connection, tenant_id: TenantId) -> Sequence[Role]:
+    """Return a tenant's roles by name."""
+    rows = await connection.fetch(_LIST_ROLES, tenant_id)
+    return [Role(row["name"], row["description"], tuple(row["permissions"])) for row in rows]
+
+
+async def fetch_users(
+    connection: asyncpg.Connection, tenant_id: TenantId, *, after: str | None, limit: int
+) -> Sequence[PasswordRecord]:
+    """Return a tenant's accounts by username, those after `after`."""
+    rows = await connection.fetch(_LIST, tenant_id, normalize_username(after) if after is not None else "", limit)
+    return [PasswordRecord(user_from(row), row["password_hash"]) for row in rows]
 
 
 def login_email(claims: Mapping[str, Any]) -> str | None:

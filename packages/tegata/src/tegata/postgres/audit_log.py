@@ -6,10 +6,13 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
+
 from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, Row
 from tegata.postgres.rows import event_fields, from_json
 from tegata.postgres.tenancy import tenant
+from tegata.storage.marked_reads import EventSearch
 from tegata.storage.records import AuditEvent
 
 _WRITE = "select tegata.write_events($1)"
@@ -20,6 +23,18 @@ _READ = """
      where tenant_id = $1 and ($2::uuid is null or event_id < $2) and type ^@ $3
      order by event_id desc limit $4
 """
+# The two bounds on `at` are for the planner, which leaves out partitions by them and not by a comparison of rows.
+_SEARCH = """
+    select event_id, extract(epoch from at)::double precision as at, type, outcome, actor, client_id, reason, address,
+           details
+      from tegata.audit_event
+     where tenant_id = $1 and type ^@ $2
+       and at >= to_timestamp($3::double precision) and at <= to_timestamp($4::double precision)
+       and (at, event_id) < (to_timestamp($4::double precision), $5::uuid)
+     order by at desc, event_id desc limit $6
+"""
+# No event has the least of all ids: with it, the pair excludes the end of the time itself.
+_LEAST_ID = UUID(int=0)
 
 
 class PostgresAuditLog:
@@ -42,6 +57,15 @@ class PostgresAuditLog:
         async with tenant(self._database, tenant_id) as connection:
             rows = await connection.fetch(_READ, tenant_id, cursor, type_prefix or "", limit)
         return [_event_from(row) for row in rows]
+
+
+async def fetch_events(
+    connection: asyncpg.Connection, tenant_id: TenantId, search: EventSearch, *, limit: int, before: AuditEvent | None
+) -> Sequence[AuditEvent]:
+    """Return the newest events of a search, those that come after `before` in this order."""
+    end, least = (search.until, _LEAST_ID) if before is None else (before.at, UUID(before.event_id))
+    rows = await connection.fetch(_SEARCH, tenant_id, search.type_prefix, search.since, end, least, limit)
+    return [_event_from(row) for row in rows]
 
 
 def _event_from(row: Row) -> AuditEvent:

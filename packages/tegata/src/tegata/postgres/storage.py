@@ -9,6 +9,9 @@ from tegata.postgres.audit_log import PostgresAuditLog
 from tegata.postgres.codes import PostgresCodes
 from tegata.postgres.engine import Database, PoolLimits
 from tegata.postgres.purge import PostgresPurge
+from tegata.postgres.reader import Reader
+from tegata.postgres.reader_reads import PostgresMarkedReads
+from tegata.postgres.role import UNBOUND
 from tegata.postgres.sessions import PostgresSessions
 from tegata.postgres.signing_keys import PostgresSigningKeys
 from tegata.postgres.target import ConnectionTarget
@@ -20,15 +23,6 @@ from tegata.storage.errors import Unavailable
 NEEDED_REVISION = "0001"
 
 _REVISION = "select version_num from tegata.schema_version"
-# By the role that statements run as: where a session enters as an administrator and takes the application role in its
-# start-up packet (`tegata dev` on somebody's own server), that is the application role.
-_UNBOUND = """
-    select case when r.rolsuper then 'a superuser'
-                when r.rolbypassrls then 'exempt from row-level security'
-                when pg_has_role(current_user, to_regrole('tegata_owner'), 'MEMBER') then 'a member of the owner'
-                when pg_has_role(current_user, to_regrole('tegata_maint'), 'MEMBER') then 'a member of maintenance' end
-      from pg_roles r where r.rolname = current_user
-"""
 
 
 class PostgresStorage(
@@ -39,16 +33,25 @@ class PostgresStorage(
     PostgresSessions,
     PostgresAccounts,
     PostgresAuditLog,
+    PostgresMarkedReads,
 ):
-    """Implements `storage.ports.Storage`, entered as the application role."""
+    """Implements `storage.ports.Storage`, entered as the application role. `reader`: a replica for marked reads."""
 
-    def __init__(self, target: ConnectionTarget, limits: PoolLimits | None = None) -> None:
+    def __init__(
+        self, target: ConnectionTarget, limits: PoolLimits | None = None, *, reader: Reader | None = None
+    ) -> None:
         self._database = Database(target, limits)
+        self._reader = reader
 
     @property
     def database(self) -> Database:
         """The pool, for metrics."""
         return self._database
+
+    @property
+    def reader(self) -> Reader | None:
+        """The replica, for metrics."""
+        return self._reader
 
     async def check(self) -> None:
         try:
@@ -62,13 +65,15 @@ class PostgresStorage(
 
     async def _check_role(self) -> None:
         """Raise `Unavailable` if row-level security does not hold this connection to one tenant (pitfalls P14)."""
-        unbound = await self._database.value(_UNBOUND)
+        unbound = await self._database.value(UNBOUND)
         if unbound is not None:
             raise Unavailable(f"the database is entered as {unbound}: enter it as the application role")
 
     async def close(self) -> None:
         """Close all connections."""
         await self._database.close()
+        if self._reader is not None:
+            await self._reader.close()
 
 
 class PostgresOperatorStorage(PostgresStorage, PostgresTenantProvisioning, PostgresAccountProvisioning, PostgresPurge):

@@ -19,10 +19,17 @@ from tegata.postgres.engine import Database, as_storage_error
 @asynccontextmanager
 async def tenant(database: Database, tenant_id: TenantId) -> AsyncIterator[asyncpg.Connection]:
     """A transaction in which row-level security shows the rows of one tenant."""
-    # One message for both. A UUID has no quotes in it; anything else must not get here.
-    if not isinstance(tenant_id, UUID):
-        raise TypeError("a tenant id is a UUID")
-    begin = f"begin; select pg_catalog.set_config('app.tenant_id', '{tenant_id}', true)"
+    async with _transaction(database, _begin("begin", tenant_id)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def tenant_readonly(database: Database, tenant_id: TenantId) -> AsyncIterator[asyncpg.Connection]:
+    """The same, for reads alone: a write fails with SQLSTATE 25006, on a primary too.
+
+    Each statement sees what is committed when it begins: one that asks how far a reader is speaks for those after it.
+    """
+    begin = _begin("begin isolation level read committed read only", tenant_id)
     async with _transaction(database, begin) as connection:
         yield connection
 
@@ -32,6 +39,13 @@ async def across_tenants(database: Database) -> AsyncIterator[asyncpg.Connection
     """A transaction without a tenant. Only the maintenance role sees any row of a tenant in it."""
     async with _transaction(database, "begin") as connection:
         yield connection
+
+
+def _begin(begin: str, tenant_id: TenantId) -> str:
+    # One message for both. A UUID has no quotes in it; anything else must not get here.
+    if not isinstance(tenant_id, UUID):
+        raise TypeError("a tenant id is a UUID")
+    return f"{begin}; select pg_catalog.set_config('app.tenant_id', '{tenant_id}', true)"
 
 
 @asynccontextmanager

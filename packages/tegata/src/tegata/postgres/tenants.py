@@ -102,8 +102,7 @@ class PostgresTenantProvisioning:
 
     async def list_clients(self, tenant_id: TenantId) -> Sequence[Client]:
         async with tenant(self._database, tenant_id) as connection:
-            rows = await connection.fetch(_LIST_CLIENTS, tenant_id)
-        return [_client_from(row) for row in rows]
+            return await fetch_clients(connection, tenant_id)
 
     async def put_client(self, tenant_id: TenantId, client: Client, *, events: Sequence[AuditEvent]) -> None:
         async with tenant(self._database, tenant_id) as connection:
@@ -125,6 +124,11 @@ class PostgresTenantProvisioning:
                 return False
             await connection.execute(_APPEND, tenant_id, events_json(events))
         return True
+
+
+async def fetch_clients(connection: asyncpg.Connection, tenant_id: TenantId) -> Sequence[Client]:
+    """Return a tenant's clients by their id."""
+    return [_client_from(row) for row in await connection.fetch(_LIST_CLIENTS, tenant_id)]
 
 
 def _tenant_from(row: Row) -> TenantRecord:

@@ -18,6 +18,7 @@ from tegata.identity.session import Session
 from tegata.identity.throttle import ThrottleBucket, ThrottleLimits
 from tegata.protocol.client import Client
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
+from tegata.storage.marked_reads import MarkedReads
 from tegata.storage.records import (
     AUDIT_RETENTION_DAYS,
     AuditEvent,
@@ -366,7 +367,18 @@ class Health(Protocol):
 
 
 class Storage(
-    TenantDirectory, Codes, Tokens, Assertions, Sessions, Interactions, Accounts, Throttles, AuditLog, Health, Protocol
+    TenantDirectory,
+    Codes,
+    Tokens,
+    Assertions,
+    Sessions,
+    Interactions,
+    Accounts,
+    Throttles,
+    AuditLog,
+    MarkedReads,
+    Health,
+    Protocol,
 ):
     """Everything the request path needs, on the application role."""
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +45,13 @@ class MigratedDatabase:
 class Cluster:
     """A PostgreSQL server that keeps nothing. Databases are copies of a migrated template and take milliseconds."""
 
-    def __init__(self, bindir: Path | None = None) -> None:
+    def __init__(self, bindir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
         self.is_installed = bindir is None or bindir.exists()
+        self.bindir = bindir
+        self.settings = {"max_connections": "200", **(settings or {})}
         self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=fastest_directory())
         self._server = EmbeddedPostgres(
-            Path(self._directory, "pg"), bindir=bindir, durable=False, settings={"max_connections": "200"}
+            Path(self._directory, "pg"), bindir=bindir, durable=False, settings=self.settings
         )
         self._numbers = itertools.count(1)
         self._template_is_made = False

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tegata.storage.ports import ChangeCallback
 from tegata.storage.records import AUDIT_RETENTION_DAYS
+from tegata.testing.memory_marked_reads import MemoryMarkedReads
 from tegata.testing.memory_operator import MemoryOperator
 from tegata.testing.memory_people import MemoryPeople
 from tegata.testing.memory_tables import State, Tables
@@ -21,7 +22,7 @@ _CODES_SECONDS = 24 * 3600
 _GRANTS_SECONDS = 30 * 24 * 3600
 
 
-class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator):
+class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator, MemoryMarkedReads):
     """Implements `storage.ports.OperatorStorage` and `Changes`. `clock` stands for the database's own."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

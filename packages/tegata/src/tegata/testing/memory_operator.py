@@ -14,6 +14,7 @@ from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.errors import Conflict
 from tegata.storage.ports import ChangeCallback
 from tegata.storage.records import AuditEvent, DesiredUser, KeyState, PasswordRecord, SigningKeyRecord, TenantRecord
+from tegata.testing.memory_marked_reads import MemoryTenantReads
 from tegata.testing.memory_tables import Account, State, Tables
 
 
@@ -110,8 +111,7 @@ class MemoryOperator:
         self._announce(tenant_id, "tenant", tables.tenant.name)
 
     async def list_clients(self, tenant_id: TenantId) -> Sequence[Client]:
-        tables = self._state.of(tenant_id)
-        return [tables.clients[name] for name in sorted(tables.clients)]
+        return await MemoryTenantReads(self._state, tenant_id).list_clients()
 
     async def put_client(self, tenant_id: TenantId, client: Client, *, events: Sequence[AuditEvent]) -> None:
         tables = self._state.of(tenant_id)
@@ -131,8 +131,7 @@ class MemoryOperator:
         return True
 
     async def list_roles(self, tenant_id: TenantId) -> Sequence[Role]:
-        tables = self._state.of(tenant_id)
-        return [tables.roles[name] for name in sorted(tables.roles)]
+        return await MemoryTenantReads(self._state, tenant_id).list_roles()
 
     async def put_role(self, tenant_id: TenantId, role: Role, *, events: Sequence[AuditEvent]) -> None:
         tables = self._state.of(tenant_id)
@@ -149,11 +148,7 @@ class MemoryOperator:
     async def list_users(
         self, tenant_id: TenantId, *, after: str | None = None, limit: int = 100
     ) -> Sequence[PasswordRecord]:
-        tables = self._state.of(tenant_id)
-        start = normalize_username(after) if after is not None else ""
-        accounts = sorted(tables.accounts.values(), key=lambda account: account.username_norm)
-        later = (account for account in accounts if after is None or account.username_norm > start)
-        return [PasswordRecord(account.user, account.password_hash) for account in islice(later, limit)]
+        return await MemoryTenantReads(self._state, tenant_id).list_users(after=after, limit=limit)
 
     async def put_user(
         self, tenant_id: TenantId, user_id: UserId, desired: DesiredUser, *, events: Sequence[AuditEvent]

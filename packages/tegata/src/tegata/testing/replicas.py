@@ -1,0 +1,76 @@
+"""A real streaming replica of a test cluster: a hot standby that may apply late, and log what it is asked.
+
+The primary has to be made for it: `Cluster(bindir, settings=PRIMARY)`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tegata.postgres.embedded import EmbeddedPostgres, wheel_binaries
+from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import Cluster, fastest_directory
+
+# What a primary needs that its replicas can follow. `wal_keep_size`: a replica that was stopped finds its place again.
+PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "128MB"}
+# Every statement it is asked, which tests read back from `Replica.log`.
+LOGGED: Mapping[str, str] = {"log_statement": "all", "log_min_duration_statement": "-1"}
+
+
+class Replica:
+    """A hot standby of `primary`, made when it is first started. `settings`: e.g. `recovery_min_apply_delay`."""
+
+    def __init__(self, primary: Cluster, *, settings: Mapping[str, str] | None = None) -> None:
+        self._primary = primary
+        self._directory = Path(tempfile.mkdtemp(prefix="tegata-replica-", dir=fastest_directory()))
+        self._state = self._directory / "pg"
+        self._server = EmbeddedPostgres(
+            self._state, bindir=primary.bindir, durable=False, settings={**primary.settings, **(settings or {})}
+        )
+
+    def start(self) -> ConnectionTarget:
+        """Start to follow and return the superuser's way into the database `postgres`."""
+        data = self._state / "data"
+        if not data.exists():
+            self._copy(data)
+        return self._server.start()
+
+    def stop(self) -> None:
+        """Stop it; `start` takes up again where it was."""
+        self._server.stop()
+
+    def remove(self) -> None:
+        """Stop it and remove its files."""
+        self._server.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def log(self) -> str:
+        """What the server has said since it was last started."""
+        return self._server.log_file.read_text(errors="replace")
+
+    def _copy(self, data: Path) -> None:
+        self._state.mkdir(mode=0o700)
+        bindir = self._primary.bindir or wheel_binaries()
+        source = self._primary.admin
+        made = subprocess.run(  # noqa: S603 - our own programs and paths, no shell
+            [
+                *(str(bindir / "pg_basebackup"), "--pgdata", str(data), "--dbname", source.psycopg_conninfo()),
+                *("--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast", "--no-sync"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if made.returncode:
+            raise RuntimeError(f"pg_basebackup failed: {made.stderr}")
+        if os.geteuid() == 0:
+            # The server runs as whoever runs the primary: PostgreSQL refuses root.
+            owner = Path(source.host).stat()
+            for path in (data, *data.rglob("*")):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
