@@ -63,6 +63,9 @@ class Settings(BaseModel):
     migration_database_url: SecretStr | None = Field(
         None, description="PostgreSQL as a member of the owner role, for `tegata migrate` and `doctor`."
     )
+    bootstrap_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL as its administrator, for `tegata db bootstrap` and for nothing else."
+    )
     database_pool_size: int = Field(10, ge=1, le=500, description="Connections of each worker. Also DB_POOL_SIZE.")
     database_pool_wait_seconds: float = Field(
         5.0, gt=0, le=60, description="How long a request waits for a connection before it is answered 503."

@@ -47,6 +47,7 @@ _TOLD = {
     "tegata.flows.admin.keys.NoSuchTenant": ("", USAGE),
     "tegata.postgres.postmaster.EmbeddedPostgresError": ("", UNAVAILABLE),
     "tegata.postgres.migrate.MigrationError": ("", UNAVAILABLE),
+    "tegata.postgres.bootstrap.BootstrapError": ("", UNAVAILABLE),
     "tegata.storage.errors.Unavailable": (_DATABASE, UNAVAILABLE),
     "tegata.storage.errors.Conflict": ("somebody else changed the same thing just now; run it again: ", UNAVAILABLE),
     "tegata.crypto.envelope.SealBroken": ("TEGATA_MASTER_KEY does not fit this database: ", USAGE),

@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(name="keys", help="Signing keys of a tenant, and master keys.", no_args_is_help=True)
 app.add_typer(keys)
+db = typer.Typer(name="db", help="The database itself: roles and schema.", no_args_is_help=True)
+app.add_typer(db)
 
 Files = Annotated[
     list[Path],
@@ -139,6 +141,40 @@ def version() -> None:
     from tegata.cli.version import run
 
     raise typer.Exit(run())
+
+
+@db.command("bootstrap")
+def db_bootstrap(
+    *,
+    provider: Annotated[
+        str, typer.Option("--for", help="plain, rds (logins by IAM) or azure (logins by Entra identities).")
+    ] = "plain",
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Change nothing: print the SQL, for psql as the administrator.")
+    ] = False,
+    create_database: Annotated[
+        bool, typer.Option("--create-database", help="Create the database of the URL first, if it is missing.")
+    ] = False,
+    app_object_id: Annotated[str | None, typer.Option(help="azure: object id of the server's identity.")] = None,
+    maintenance_object_id: Annotated[
+        str | None, typer.Option(help="azure: object id of the identity for apply, purge and keys.")
+    ] = None,
+    migrator_object_id: Annotated[
+        str | None, typer.Option(help="azure: object id of the identity for migrate and doctor.")
+    ] = None,
+    passwords: Annotated[
+        str | None, typer.Option(help="plain: file of lines ROLE=PASSWORD; - reads standard input.")
+    ] = None,
+    generate_passwords: Annotated[
+        bool, typer.Option("--generate-passwords", help="plain: new random passwords for the logins, printed once.")
+    ] = False,
+) -> None:
+    """Make roles and schema, and mend them where they have drifted. Needs an administrator's login."""
+    from tegata.cli.db import Wanted, run
+
+    identities = {"app": app_object_id, "maintenance": maintenance_object_id, "migrator": migrator_object_id}
+    wanted = Wanted(provider, identities, passwords, generate_passwords)
+    raise typer.Exit(run(wanted, only_print=only_print, create=create_database))
 
 
 @keys.command("list")

@@ -64,6 +64,14 @@ class Surroundings:
             raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
         return _target("TEGATA_MIGRATION_DATABASE_URL", url)
 
+    def administration(self) -> ConnectionTarget:
+        """Return the administrator's way in, for `db bootstrap`. Raises `CommandFailure`."""
+        if self.settings.bootstrap_database_url is not None:
+            return _target("TEGATA_BOOTSTRAP_DATABASE_URL", self.settings.bootstrap_database_url)
+        if self.development is not None:
+            return self.development.administrator
+        raise _no_database("TEGATA_BOOTSTRAP_DATABASE_URL", "its administrator", self.home)
+
     def application(self) -> ConnectionTarget | None:
         """Return the server's own way in, if it is known: the doctor looks from there as well."""
         if self.development is not None:

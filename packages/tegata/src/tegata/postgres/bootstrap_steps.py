@@ -1,0 +1,310 @@
+"""What the bootstrap wants, as questions to the catalogue that answer with the statements still missing.
+
+Each step is one query; its rows are statements with what they are for. A step finds nothing on a database that is in
+order, so a second run changes nothing. Running and printing use the same text: each step becomes one DO block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of the set-up.
+
+    query: rows of (statement, says, acts, essential). `statement` may be null: then `says` is only told. `acts` is how
+    it is run: 'self', 'owner' (as tegata_owner), 'member' (as a member of tegata_owner), or 'no' (this administrator
+    may not: others must). What is `essential` ends the set-up if it fails; the rest is told, and left for others.
+    <roles>, <ours>, <dangerous> and <modern> stand for the parts below.
+    """
+
+    title: str
+    query: str
+
+
+# The four roles, and what each must not be.
+_ROLES = """(values ('tegata_owner', 'nologin'), ('tegata_app', 'login'), ('tegata_maint', 'login'),
+                     ('tegata_migrator', 'login noinherit')) w (name, login)"""
+_OURS = "('tegata_owner', 'tegata_app', 'tegata_maint', 'tegata_migrator')"
+
+# Roles whose rights reach past row-level security, or into files and programs of the server.
+_DANGEROUS = """
+       select d.oid, d.rolname from pg_roles d
+        where d.rolsuper or d.rolbypassrls or d.rolcreaterole or d.rolreplication
+           or d.rolname in ('pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
+                            'pg_execute_server_program', 'pg_database_owner', 'pg_maintain', 'pg_create_subscription',
+                            'rds_superuser', 'rds_replication', 'azure_pg_admin', 'cloudsqlsuperuser',
+                            'tegata_owner', 'tegata_migrator', 'tegata_maint')
+           or d.oid = (select datdba from pg_database where datname = current_database())"""
+
+_MODERN = "current_setting('server_version_num')::integer >= 160000"
+
+STEPS = (
+    Step(
+        "the roles",
+        """select format('create role %I %s nosuperuser nobypassrls nocreatedb nocreaterole noreplication',
+                          w.name, w.login), format('role %s made', w.name), 'self', true
+              from <roles>
+             where not exists (select from pg_roles where rolname = w.name)""",
+    ),
+    Step(
+        "attributes that none of them may have",
+        """select format('alter role %I no%s', r.rolname, a.word),
+                   format('%s loses the attribute %s', r.rolname, upper(a.word)), 'self', false
+              from pg_roles r
+             cross join lateral (values ('superuser', r.rolsuper), ('bypassrls', r.rolbypassrls),
+                    ('createrole', r.rolcreaterole), ('createdb', r.rolcreatedb), ('replication', r.rolreplication),
+                    ('login', r.rolcanlogin and r.rolname = 'tegata_owner'),
+                    ('inherit', r.rolinherit and r.rolname = 'tegata_migrator')) a (word, present)
+             where r.rolname in <ours> and a.present
+             union all
+            -- Somebody may have shut a role out on purpose: this is not the place to let it in again.
+            select null, format('%s may not log in; if nobody meant that: alter role %I login', r.rolname, r.rolname),
+                   'no', false
+              from pg_roles r where r.rolname in <ours> and r.rolname <> 'tegata_owner' and not r.rolcanlogin""",
+    ),
+    Step(
+        "memberships that would let them act with more rights",
+        """select format('revoke %I from %I', g.rolname, m.rolname)
+                     || case when <modern> then format(' granted by %I', by.rolname) else '' end || ' cascade',
+                   format('%s is no member of %s any more', m.rolname, g.rolname), 'self', false
+              from pg_auth_members a
+              join pg_roles m on m.oid = a.member and m.rolname in <ours>
+              join pg_roles g on g.oid = a.roleid
+              left join pg_roles by on by.oid = a.grantor
+             where not (m.rolname = 'tegata_migrator' and g.rolname in ('tegata_owner', 'tegata_app'))
+               and exists (select from (<dangerous>) d where d.oid <> m.oid and pg_has_role(g.oid, d.oid, 'MEMBER')
+                              and not (m.rolname in ('tegata_owner', 'tegata_migrator') and d.rolname = 'tegata_maint'))
+             union all
+            select format('revoke admin option for %I from %I', g.rolname, m.rolname)
+                     || case when <modern> then format(' granted by %I', by.rolname) else '' end || ' cascade',
+                   format('%s cannot pass on %s any more', m.rolname, g.rolname), 'self', false
+              from pg_auth_members a
+              join pg_roles m on m.oid = a.member and m.rolname in <ours>
+              join pg_roles g on g.oid = a.roleid and g.rolname in <ours>
+              left join pg_roles by on by.oid = a.grantor
+             where a.admin_option""",
+    ),
+    Step(
+        "the migrator may act as the owner, and look with the application's eyes, but only after SET ROLE",
+        """select format('grant %I to tegata_migrator', g.rolname)
+                     || case when <modern> then ' with set true, inherit false' else '' end,
+                   format('tegata_migrator may SET ROLE %s', g.rolname), 'self', true
+              from pg_roles g
+             where g.rolname in ('tegata_owner', 'tegata_app')
+               and not exists (select from pg_auth_members a
+                                where a.roleid = g.oid and a.member = 'tegata_migrator'::regrole
+                                  and coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)
+                                  and not coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, false))""",
+    ),
+    Step(
+        "what a login by identity needs on Amazon RDS",
+        """select 'do $missing$ begin raise exception ''this server has no role rds_iam: is it Amazon RDS?''; end '
+                    || '$missing$', '', 'self', true
+             where current_setting('tegata_bootstrap.provider') = 'rds'
+               and not exists (select from pg_roles where rolname = 'rds_iam')
+            union all
+           select format('grant rds_iam to %I', r.rolname),
+                  format('%s logs in with IAM tokens, and with nothing else', r.rolname), 'self', true
+             from pg_roles r join pg_roles iam on iam.rolname = 'rds_iam'
+            where current_setting('tegata_bootstrap.provider') = 'rds'
+              and r.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator')
+              and not exists (select from pg_auth_members a where a.roleid = iam.oid and a.member = r.oid)""",
+    ),
+    Step(
+        "passwords, as verifiers: the server never hears the password itself",
+        """select format('alter role %I password %L', p.role, p.verifier), format('%s has a new password', p.role),
+                  'self', true
+             from jsonb_each_text(current_setting('tegata_bootstrap.verifiers')::jsonb) p (role, verifier)""",
+    ),
+    Step(
+        "the schema",
+        """select 'create schema tegata authorization tegata_owner', 'schema tegata made', 'member', true
+            where not exists (select from pg_namespace where nspname = 'tegata')
+            union all
+           select 'alter schema tegata owner to tegata_owner',
+                  format('schema tegata belongs to tegata_owner, no longer to %s', pg_get_userbyid(nspowner)),
+                  'member', false
+             from pg_namespace where nspname = 'tegata' and pg_get_userbyid(nspowner) <> 'tegata_owner'""",
+    ),
+    Step(
+        "rights on the schema: the application and maintenance look in, nobody else makes anything",
+        """select format('grant usage on schema tegata to %I', r.rolname),
+                  format('%s may look into schema tegata', r.rolname), 'owner', true
+             from pg_roles r
+            where r.rolname in ('tegata_app', 'tegata_maint')
+              and not exists (select from pg_namespace n, aclexplode(n.nspacl) x
+                               where n.nspname = 'tegata' and x.grantee = r.oid and x.privilege_type = 'USAGE')
+            union all
+           select format('revoke %s on schema tegata from %s cascade', x.privilege_type,
+                         case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end),
+                  format('%s loses %s on schema tegata',
+                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end, x.privilege_type),
+                  'owner', false
+             from pg_namespace n, aclexplode(n.nspacl) x
+            where n.nspname = 'tegata' and x.grantee <> n.nspowner
+              and (x.privilege_type = 'CREATE' or x.grantee = 0)""",
+    ),
+    Step(
+        "rights on other schemas: the application and maintenance make nothing anywhere",
+        """select format('revoke create on schema %I from %s', n.nspname,
+                         case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end),
+                  format('%s may make nothing in schema %s any more',
+                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end, n.nspname),
+                  case when pg_has_role(n.nspowner, 'USAGE') then 'self' else 'no' end, false
+             from pg_namespace n, aclexplode(n.nspacl) x
+            where n.nspname not in ('tegata', 'pg_catalog', 'information_schema') and n.nspname !~ '^pg_(toast|temp)'
+              and x.privilege_type = 'CREATE' and x.grantee <> n.nspowner
+              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in
+                     ('tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_owner'))""",
+    ),
+    Step(
+        "rights on the database: connecting, and no temporary tables (functions would find their names in them)",
+        """select format('revoke %s on database %I from %s', x.privilege_type, d.datname,
+                         case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end),
+                  format('%s loses %s on database %s',
+                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end,
+                         x.privilege_type, d.datname),
+                  case when pg_has_role(d.datdba, 'USAGE') then 'self' else 'no' end, false
+             from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x
+            where d.datname = current_database() and x.privilege_type in ('TEMPORARY', 'CREATE')
+              and x.grantee <> d.datdba
+              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in
+                     ('tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_owner'))
+            union all
+           select format('grant connect on database %I to %I', d.datname, r.rolname),
+                  format('%s may connect to database %s', r.rolname, d.datname),
+                  case when pg_has_role(d.datdba, 'USAGE') then 'self' else 'no' end, false
+             from pg_database d cross join pg_roles r
+            where d.datname = current_database() and r.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator')
+              and not has_database_privilege(r.oid, d.oid, 'CONNECT')""",
+    ),
+    Step(
+        "default privileges: what is made tomorrow gives nothing by itself",
+        """select 'alter default privileges for role tegata_owner revoke execute on functions from public',
+                  'PUBLIC will not execute functions that are made later', 'owner', true
+            where not exists (select from pg_default_acl where defaclrole = 'tegata_owner'::regrole
+                                 and defaclnamespace = 0 and defaclobjtype = 'f')
+            union all
+           select format('alter default privileges for role %I%s revoke %s on %s from %s',
+                         pg_get_userbyid(d.defaclrole),
+                         case when d.defaclnamespace = 0 then '' else format(' in schema %I', n.nspname) end,
+                         x.privilege_type,
+                         case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+                                              when 'T' then 'types' when 'n' then 'schemas' end,
+                         case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end),
+                  format('%s gets no %s by default on what %s makes',
+                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end,
+                         x.privilege_type, pg_get_userbyid(d.defaclrole)),
+                  case when pg_get_userbyid(d.defaclrole) = 'tegata_owner' then 'owner'
+                       when pg_has_role(d.defaclrole, 'USAGE') then 'self' else 'no' end, false
+             from pg_default_acl d left join pg_namespace n on n.oid = d.defaclnamespace, aclexplode(d.defaclacl) x
+            where x.grantee <> d.defaclrole and d.defaclobjtype in ('r', 'S', 'f', 'n')
+              and (pg_get_userbyid(d.defaclrole) in ('tegata_owner', 'tegata_migrator')
+                   or pg_get_userbyid(x.grantee) in ('tegata_app', 'tegata_maint'))""",
+    ),
+    Step(
+        "settings of roles that would stand in for a tenant or another role",
+        """select format('alter role %s%s reset %I', case when s.setrole = 0 then 'all' else r.rolname end,
+                         case when s.setdatabase = 0 then '' else format(' in database %I', current_database()) end,
+                         split_part(c, '=', 1)),
+                  format('%s starts without %s', coalesce(r.rolname, 'everybody'), split_part(c, '=', 1)), 'self', false
+             from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c
+            where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+              and (s.setrole = 0 or r.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator'))
+              and split_part(c, '=', 1) in ('app.tenant_id', 'role')""",
+    ),
+    Step(
+        "what the administrator keeps: to act as the roles, where that is asked for",
+        """select format('grant %I to current_user', r.rolname)
+                     || case when <modern> then ' with set true, inherit false' else '' end,
+                   format('%s may SET ROLE %s', current_user, r.rolname), 'self', true
+              from pg_roles r
+             where current_setting('tegata_bootstrap.stay_member')::boolean
+               and r.rolname in ('tegata_owner', 'tegata_app', 'tegata_maint')
+               and not pg_has_role(r.oid, case when <modern> then 'SET' else 'MEMBER' end)
+             union all
+            select 'revoke tegata_owner from current_user', '', 'self', true
+             where current_setting('tegata_bootstrap.joined', true) = 'yes'
+               and not current_setting('tegata_bootstrap.stay_member')::boolean""",
+    ),
+    # Seen in the field: hashicorp/terraform-provider-postgresql#120, movetokube/postgres-operator#315.
+    Step(
+        "an administrator of Amazon RDS who acts as a role with rds_iam cannot use its own password any more",
+        """select null, format('%s is a member of %s and through it of rds_iam, so Amazon RDS may refuse its password;'
+                    || ' before you log out: revoke %I from %I', current_user, g.rolname, g.rolname, current_user),
+                  'no', false
+             from pg_auth_members a join pg_roles g on g.oid = a.roleid
+            where current_setting('tegata_bootstrap.provider') = 'rds' and a.member = current_user::regrole
+              and g.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator')
+              and coalesce((to_jsonb(a) ->> 'set_option')::boolean or (to_jsonb(a) ->> 'inherit_option')::boolean,
+                           true)""",
+    ),
+)
+
+# One step as a block. What fails for want of rights is told with the statement, and everything else goes on.
+_BLOCK = """-- <title>
+do $tegata$
+declare
+  missing record;
+  modern constant boolean := current_setting('server_version_num')::integer >= 160000;
+begin
+  for missing in
+    select * from (
+      <query>
+    ) m (statement, says, acts, essential)
+  loop
+    if missing.statement is null then
+      raise warning 'left alone: %', missing.says;
+      continue;
+    end if;
+    if missing.acts = 'no' then
+      raise warning 'left alone, because % may not: % [%;]', current_user, missing.says, missing.statement;
+      continue;
+    end if;
+    begin
+      if missing.acts in ('owner', 'member')
+         and not pg_has_role('tegata_owner', case when modern then 'SET' else 'MEMBER' end) then
+        execute 'grant tegata_owner to current_user'
+          || case when modern then ' with set true, inherit false' else '' end;
+        perform set_config('tegata_bootstrap.joined', 'yes', true);
+      end if;
+      if missing.acts = 'owner' then
+        set local role tegata_owner;
+        execute missing.statement;
+        set local role none;
+      else
+        execute missing.statement;
+      end if;
+      if missing.says <> '' then
+        raise notice 'changed: %', missing.says;
+      end if;
+    exception when insufficient_privilege or invalid_grant_operation then
+      if missing.essential then
+        raise exception using errcode = sqlstate, message = sqlerrm, hint = format(
+          'the set-up needs this and %s may not do it; let somebody who may run: %s;', session_user, missing.statement);
+      end if;
+      raise warning 'left alone, because % may not: % [%;] (%)', session_user, missing.says, missing.statement, sqlerrm;
+    end;
+  end loop;
+end $tegata$;
+"""
+
+
+def script(title: str, query: str) -> str:
+    """Return a step as one block, which runs its statements and tells what it did."""
+    parts = {"<roles>": _ROLES, "<ours>": _OURS, "<dangerous>": _DANGEROUS, "<modern>": _MODERN}
+    for name, text in parts.items():
+        query = query.replace(name, text)
+    return _BLOCK.replace("<title>", title).replace("<query>", query)
+
+
+# SECURITY LABEL is how Azure's documentation maps a role that exists already; the map is by object id.
+AZURE_QUERY = """select format('security label for "pgaadauth" on role %I is %L', p.role, l.label),
+                        format('%s is the Entra object %s', p.role, p.object_id), 'self', true
+                   from jsonb_each_text(current_setting('tegata_bootstrap.object_ids')::jsonb) p (role, object_id)
+                  cross join lateral (values ('aadauth,oid=' || p.object_id || ',type=service')) l (label)
+                  where not exists (select from pg_shseclabel s
+                                     where s.classoid = 'pg_authid'::regclass and s.provider = 'pgaadauth'
+                                       and s.objoid = to_regrole(p.role) and s.label = l.label)"""
