@@ -9,17 +9,19 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tegata.postgres.embedded import EmbeddedPostgres, wheel_binaries
 from tegata.postgres.target import ConnectionTarget
-from tegata.testing.clusters import Cluster, fastest_directory
+from tegata.testing.clusters import Cluster, MigratedDatabase, fastest_directory
 
 # What a primary needs that its replicas can follow. `wal_keep_size`: a replica that was stopped finds its place again.
 PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "128MB"}
 # Every statement it is asked, which tests read back from `Replica.log`.
-LOGGED: Mapping[str, str] = {"log_statement": "all", "log_min_duration_statement": "-1"}
+LOGGED: Mapping[str, str] = {"log_statement": "all", "log_line_prefix": "[%u] "}
 
 
 class Replica:
@@ -74,3 +76,29 @@ class Replica:
             owner = Path(source.host).stat()
             for path in (data, *data.rglob("*")):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """A migrated database, and a replica of the server it is on."""
+
+    writer: MigratedDatabase
+    replica: Replica
+
+    def reader(self) -> MigratedDatabase:
+        """Return the ways into the replica of the database. Starts it."""
+        return MigratedDatabase.of(self.replica.start().in_database(self.writer.admin.database))
+
+
+@contextmanager
+def replicated(bindir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> Iterator[Replicated]:
+    """A primary with a migrated database, and a replica that has not been started. `settings`: the replica's."""
+    primary = Cluster(bindir, settings=PRIMARY)
+    replica = Replica(primary, settings=settings)
+    try:
+        with primary.migrated_database() as database:
+            yield Replicated(database, replica)
+            replica.stop()  # a database cannot be dropped while a replica's session holds up the log
+    finally:
+        replica.remove()
+        primary.stop()

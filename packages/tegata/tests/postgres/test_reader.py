@@ -1,0 +1,315 @@
+"""Marked reads on a real streaming replica: never older than the writer, whatever state the replica is in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tegata.postgres.engine import PoolLimits
+from tegata.postgres.fence import take_fence
+from tegata.postgres.reader import Reader
+from tegata.postgres.reader_breaker import Breaker
+from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
+from tegata.postgres.target import ConnectionTarget
+from tegata.postgres.tenancy import tenant_readonly
+from tegata.storage.errors import Unavailable
+from tegata.storage.marked_reads import EventSearch
+from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.records import Inhabited, event, inhabit
+from tegata.testing.replicas import Replicated, replicated
+
+pytestmark = pytest.mark.anyio
+PATIENCE_SECONDS = 30
+LIMITS = PoolLimits(size=4, wait_seconds=10, statement_seconds=10)
+EVERYTHING = EventSearch()
+
+
+@pytest.fixture(scope="module")
+def bindir(each_cluster: Cluster) -> Path | None:
+    """The programs of each version. Its shared cluster is not used: it writes no log that could be followed."""
+    return each_cluster.bindir
+
+
+@pytest.fixture(scope="module")
+def servers(bindir: Path | None) -> Iterator[Replicated]:
+    with replicated(bindir) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def reader(servers: Replicated) -> MigratedDatabase:
+    """The ways into the replica."""
+    return servers.reader()
+
+
+class World:
+    """The operator's storage with a reader, two tenants, and what the test does to the reader."""
+
+    def __init__(self, storage: PostgresOperatorStorage, reader: Reader) -> None:
+        self.storage = storage
+        self.reader = reader
+        self.here: Inhabited
+        self.there: Inhabited
+
+    async def write(self, type_: str) -> None:
+        await self.storage.write_events([(self.here.tenant_id, event(type_))])
+
+    async def types(self) -> set[str]:
+        """The types of events, by a marked read."""
+        reads = await self.storage.tenant_readonly(self.here.tenant_id)
+        return {found.type for found in await reads.search_events(EVERYTHING, limit=1000)}
+
+    def went_to_the_writer(self) -> dict[str, int]:
+        return {reason: count for reason, count in self.reader.use.fallbacks.items() if count}
+
+    async def until_the_reader_answers(self) -> None:
+        before = self.reader.use.reads
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.reader.use.reads == before:
+            assert time.monotonic() < deadline, self.went_to_the_writer()
+            await self.types()
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def world_of(
+    writer: MigratedDatabase, target: ConnectionTarget, *, limits: PoolLimits = LIMITS, **options: object
+) -> AsyncIterator[World]:
+    reader = Reader(target, limits, **options)  # type: ignore[arg-type] - passed on
+    world = World(PostgresOperatorStorage(writer.maintenance, LIMITS, reader=reader), reader)
+    try:
+        world.here, world.there = await inhabit(world.storage), await inhabit(world.storage)
+        yield world
+    finally:
+        await world.storage.close()
+
+
+@pytest.fixture
+async def world(servers: Replicated, reader: MigratedDatabase) -> AsyncIterator[World]:
+    async with world_of(servers.writer, reader.app) as world:
+        yield world
+
+
+def execute(target: ConnectionTarget, *statements: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(target.psycopg_conninfo(), autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement)  # type: ignore[arg-type] - a test's own text
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def paused(reader: MigratedDatabase) -> Iterator[None]:
+    """The replica applies nothing while the test runs."""
+    execute(reader.admin, "select pg_wal_replay_pause()")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while execute(reader.admin, "select pg_get_wal_replay_pause_state()") != [("paused",)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield
+    execute(reader.admin, "select pg_wal_replay_resume()")
+
+
+async def test_a_reader_that_has_caught_up_answers(world: World) -> None:
+    await world.write("sign_in.succeeded")
+    await world.until_the_reader_answers()
+    before = world.reader.use
+    assert "sign_in.succeeded" in await world.types()
+    assert world.reader.use.reads == before.reads + 1
+    assert world.reader.use.fallbacks == before.fallbacks
+
+
+async def test_every_marked_read_is_answered_by_the_reader_as_the_writer_would(world: World) -> None:
+    await world.until_the_reader_answers()
+    tenant_id, before = world.here.tenant_id, world.reader.use
+    reads = await world.storage.tenant_readonly(tenant_id)
+    assert await reads.list_clients() == await world.storage.list_clients(tenant_id) != []
+    assert await reads.list_roles() == await world.storage.list_roles(tenant_id)
+    assert await reads.list_users() == await world.storage.list_users(tenant_id) != []
+    assert [e.type for e in await reads.search_events(EVERYTHING, limit=10)] == ["tenant.created"]
+    assert world.reader.use.reads == before.reads + 4
+
+
+async def test_a_reader_behind_the_fence_is_passed_over_at_once(world: World, paused: None) -> None:
+    await world.write("code.replayed")
+    reads = await world.storage.tenant_readonly(world.here.tenant_id)
+    assert "code.replayed" in {found.type for found in await reads.search_events(EVERYTHING, limit=10)}
+    assert world.went_to_the_writer() == {"behind": 1}
+    # It is asked again the next time: a reader that is late is not a broken one.
+    await world.types()
+    assert world.went_to_the_writer() == {"behind": 2}
+
+
+async def test_without_the_fence_the_same_reader_would_not_know(
+    world: World, reader: MigratedDatabase, paused: None
+) -> None:
+    await world.write("code.replayed")
+    seen = execute(
+        reader.app,
+        f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)",
+        "select count(*) from tegata.audit_event where type = 'code.replayed'",
+    )
+    assert seen == [(0,)]
+
+
+async def test_of_many_writes_none_is_missed_while_the_reader_applies_late(bindir: Path | None) -> None:
+    with replicated(bindir, settings={"recovery_min_apply_delay": "250ms"}) as late:
+        async with world_of(late.writer, late.reader().app) as world:
+            for number in range(20):
+                await world.write(f"number.{number}")
+                assert f"number.{number}" in await world.types()
+            assert world.went_to_the_writer()["behind"] > 0
+            await world.until_the_reader_answers()
+            assert "number.19" in await world.types()
+
+
+async def test_a_quiet_writer_is_caught_up_with_where_a_segment_of_the_log_begins(
+    world: World, servers: Replicated
+) -> None:
+    execute(servers.writer.admin, "select pg_switch_wal()")
+    await world.until_the_reader_answers()
+
+
+async def test_row_level_security_holds_on_the_reader(world: World, reader: MigratedDatabase) -> None:
+    await world.until_the_reader_answers()
+    with pytest.raises(psycopg.Error) as missing:
+        execute(reader.app, "select * from tegata.audit_event")
+    assert missing.value.sqlstate == "TG001"
+    mine = f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)"
+    for table in ("audit_event", "account", "client", "role"):
+        found = execute(reader.app, mine, f"select distinct tenant_id from tegata.{table}")
+        assert {row[0] for row in found} <= {world.here.tenant_id}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into tegata.role (tenant_id, name) select tenant_id, 'admin' from tegata.tenant",
+        "update tegata.account set disabled = false",
+        "delete from tegata.session",
+        "select tegata.clear_attempts((select tenant_id from tegata.tenant), '{}')",
+    ],
+)
+async def test_nothing_can_be_written_on_the_reader(world: World, reader: MigratedDatabase, statement: str) -> None:
+    await world.until_the_reader_answers()
+    with pytest.raises(psycopg.Error) as refused:
+        execute(reader.app, f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)", statement)
+    assert refused.value.sqlstate == "25006"
+
+
+async def test_a_marked_read_cannot_write_on_the_writer_either(world: World) -> None:
+    with pytest.raises(Unavailable, match="25006"):
+        async with tenant_readonly(world.storage.database, world.here.tenant_id) as connection:
+            await connection.execute("delete from tegata.audit_event")
+
+
+async def test_a_reader_that_is_down_is_left_alone_until_it_is_back(
+    servers: Replicated, reader: MigratedDatabase
+) -> None:
+    now = [0.0]
+    async with world_of(servers.writer, reader.app, breaker=Breaker(clock=lambda: now[0])) as world:
+        await world.until_the_reader_answers()
+        servers.replica.stop()
+        try:
+            before = world.went_to_the_writer().get("paused", 0)
+            for number in range(4):
+                await world.write(f"number.{number}")
+                assert f"number.{number}" in await world.types()
+            # Its broken connection may be noticed first, or that there is no new one.
+            assert world.went_to_the_writer()["paused"] - before == 3
+            now[0] += 60
+            await world.types()
+            assert world.went_to_the_writer()["unreachable"] >= 1
+        finally:
+            servers.reader()
+        now[0] += 120
+        await world.until_the_reader_answers()
+        assert "number.3" in await world.types()
+
+
+async def test_a_reader_that_says_nothing_costs_one_request_its_patience_and_the_others_nothing(
+    servers: Replicated,
+) -> None:
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{directory}/.s.PGSQL.5432")
+        silent.listen()
+        target = ConnectionTarget(directory, "tegata_app", "postgres")
+        async with world_of(servers.writer, target, patience_seconds=0.1, breaker=Breaker(clock=lambda: 0.0)) as world:
+            for number in range(5):
+                await world.write(f"number.{number}")
+                assert f"number.{number}" in await world.types()
+            assert world.went_to_the_writer() == {"slow": 1, "paused": 4}
+
+
+async def test_a_read_that_fails_on_the_reader_is_left_to_the_writer(world: World) -> None:
+    await world.until_the_reader_answers()
+    fence = await take_fence(world.storage.database)
+    assert fence is not None
+    # As a conflict with recovery fails: vacuum on the primary removed what the query still needs.
+    failing = "do $$ begin raise exception using errcode = '40001'; end $$"
+    outcome = await world.reader.attempt(fence, world.here.tenant_id, lambda on: on.execute(failing))
+    assert outcome is None
+    assert world.went_to_the_writer()["failed"] == 1
+    await world.types()
+    assert world.went_to_the_writer()["paused"] == 1
+
+
+async def test_when_all_connections_to_the_reader_are_in_use_nobody_waits_for_one(
+    servers: Replicated, reader: MigratedDatabase
+) -> None:
+    async with world_of(servers.writer, reader.app, limits=PoolLimits(size=1, wait_seconds=60)) as world:
+        connection = await world.reader.database.pool.take()
+        try:
+            assert "tenant.created" in await world.types()
+        finally:
+            world.reader.database.pool.give_back(connection)
+        assert world.went_to_the_writer() == {"busy": 1}
+        await world.until_the_reader_answers()
+
+
+async def test_a_primary_is_no_reader(servers: Replicated) -> None:
+    async with world_of(servers.writer, servers.writer.app) as world:
+        assert "tenant.created" in await world.types()
+        assert world.went_to_the_writer() == {"not_a_standby": 1}
+
+
+async def test_a_reader_that_has_been_promoted_is_not_believed_any_more(bindir: Path | None) -> None:
+    with replicated(bindir) as servers:
+        reader = servers.reader()
+        async with world_of(servers.writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
+            await world.until_the_reader_answers()
+            assert execute(reader.admin, "select pg_promote()") == [(True,)]
+            # It is ahead of the writer, by what the writer does not know.
+            tenant = f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)"
+            execute(reader.app, tenant, *["select txid_current()"] * 5)
+            await world.write("sign_in.succeeded")
+            assert "sign_in.succeeded" in await world.types()
+            assert world.went_to_the_writer()["not_a_standby"] == 1
+
+
+async def test_a_reader_entered_as_somebody_whom_the_wall_does_not_bind_is_refused(
+    servers: Replicated, reader: MigratedDatabase
+) -> None:
+    for login in (reader.admin, reader.maintenance):
+        async with world_of(servers.writer, login) as world:
+            assert "tenant.created" in await world.types()
+            assert world.went_to_the_writer() == {"unbound_role": 1}
+
+
+async def test_a_writer_that_is_a_standby_gives_no_fence(servers: Replicated, reader: MigratedDatabase) -> None:
+    async with world_of(servers.writer, reader.app) as world:
+        await world.until_the_reader_answers()
+        mistaken = PostgresStorage(reader.app, LIMITS, reader=world.reader)
+        try:
+            reads = await mistaken.tenant_readonly(world.here.tenant_id)
+            assert await reads.list_clients() != []
+            assert world.went_to_the_writer()["no_fence"] == 1
+        finally:
+            await mistaken.close()
