@@ -35,6 +35,7 @@ WANTED = (
         "Apache as a relying party",
     ),
     DebianPackage("curl", ("curl",), "the lines that `tegata dev` prints"),
+    DebianPackage("pgbouncer", ("pgbouncer",), "a transaction pooler between Tegata and PostgreSQL"),
     # Only spoken of: installing it would make and start a database of the machine's own.
     DebianPackage("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",), "the oldest PostgreSQL", False),
 )

@@ -24,7 +24,7 @@ from typing import IO
 from tegata.postgres.postmaster import EmbeddedPostgresError, cluster_name, end_leftover, is_ready
 from tegata.postgres.target import ConnectionTarget
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "wheel_binaries"]
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "ServerAccount", "wheel_binaries"]
 
 PORT = 5432  # only a part of the socket's name
 SUPERUSER = "postgres"
@@ -111,7 +111,7 @@ class EmbeddedPostgres:
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._take_lock()
         try:
-            account = _Account.for_directory(self._data)
+            account = ServerAccount.for_directory(self._data)
             version = self._check_version(bindir)
             socket = self._socket_directory(account)
             target = ConnectionTarget(host=str(socket), port=PORT, user=SUPERUSER, database="postgres")
@@ -146,7 +146,7 @@ class EmbeddedPostgres:
             return
         self._take_lock()
         try:
-            account = _Account.for_directory(self._data)
+            account = ServerAccount.for_directory(self._data)
             socket = self._socket_path(account)
             if self._data.exists():
                 end_leftover(self._data, ConnectionTarget(str(socket), SUPERUSER, "postgres", PORT))
@@ -186,7 +186,7 @@ class EmbeddedPostgres:
             )
         return int(programs)
 
-    def _socket_path(self, account: _Account) -> Path:
+    def _socket_path(self, account: ServerAccount) -> Path:
         directory = self._state / "run"
         # The server splits its setting at commas and quotes, so only plain paths are given to it.
         if len(os.fsencode(directory)) <= _LONGEST_DIRECTORY and re.fullmatch(r"[\w/.-]+", str(directory), re.ASCII):
@@ -196,7 +196,7 @@ class EmbeddedPostgres:
         base = Path(runtime if fits else "/tmp")  # noqa: S108 - TMPDIR may be long; ownership is checked when used
         return base / f"tegata-{account.uid}-{sha256(os.fsencode(self._state)).hexdigest()[:16]}"
 
-    def _socket_directory(self, account: _Account) -> Path:
+    def _socket_directory(self, account: ServerAccount) -> Path:
         directory = self._socket_path(account)
         try:
             directory.mkdir(mode=0o700)
@@ -209,7 +209,7 @@ class EmbeddedPostgres:
             directory.chmod(0o700)
         return directory
 
-    def _make_cluster(self, bindir: Path, account: _Account) -> None:
+    def _make_cluster(self, bindir: Path, account: ServerAccount) -> None:
         """Run initdb beside the final place and rename, so that an interrupted run leaves nothing half made."""
         fresh = self._state / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -230,7 +230,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"initdb failed:\n{text}\n{_WAY_OUT}")
         fresh.rename(self._data)
 
-    def _launch(self, bindir: Path, account: _Account, socket: Path, version: int) -> None:
+    def _launch(self, bindir: Path, account: ServerAccount, socket: Path, version: int) -> None:
         settings = {**self._settings, "unix_socket_directories": str(socket), "cluster_name": cluster_name(self._data)}
         if version >= 18:
             settings["io_method"] = "sync"  # no pool of reading processes for a database of a few megabytes
@@ -262,7 +262,7 @@ class EmbeddedPostgres:
             time.sleep(0.005)
 
 
-class _Account:
+class ServerAccount:
     """The operating system's user that the server runs as: ourselves, or an ordinary one if we are root."""
 
     def __init__(self, uid: int, gid: int) -> None:
@@ -270,7 +270,7 @@ class _Account:
         self.gid = gid
 
     @classmethod
-    def for_directory(cls, data: Path) -> _Account:
+    def for_directory(cls, data: Path) -> ServerAccount:
         """PostgreSQL refuses root, so root runs it as the owner of the data or as nobody (uid 65534)."""
         try:
             owner = data.stat()
