@@ -1,0 +1,100 @@
+"""The command `tegata-credentials`: what is wrong with a passwordless login, and the SQL that sets one up.
+
+Exit status: 0 done, 1 something was found, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from tegata_credentials.grants import GrantsError, build_grants, format_script
+
+OK, FOUND, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    chosen = _build_parser().parse_args(arguments)
+    return _grants(chosen) if chosen.command == "grants" else _doctor(chosen)
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from tegata_credentials.doctor import examine
+
+    report = asyncio.run(examine(os.environ, clock_url=chosen.clock_url))
+    print(report.json() if chosen.json else report.text())
+    return OK if report.is_healthy else FOUND
+
+
+def _grants(chosen: argparse.Namespace) -> int:
+    try:
+        steps = build_grants(
+            chosen.cloud,
+            role=chosen.role,
+            database=chosen.database,
+            object_id=chosen.object_id,
+            identity=chosen.identity,
+            principal_type=chosen.type,
+            schema=chosen.schema,
+            owner=chosen.owner,
+            is_existing=chosen.existing_role,
+        )
+    except GrantsError as error:
+        print(f"tegata-credentials grants: {error}", file=sys.stderr)
+        return USAGE
+    if chosen.json:
+        print(json.dumps([dataclasses.asdict(step) for step in steps], indent=2))
+    else:
+        print(format_script(steps), end="")
+    return OK
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tegata-credentials",
+        description="PostgreSQL without passwords on Azure and AWS.",
+        epilog="Exit status: 0 done, 1 something was found, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    doctor = commands.add_parser(
+        "doctor",
+        help="say in plain words what is wrong with the login, and the cure",
+        description="Reads DATABASE_URL, DATABASE_AUTH and the rest from the environment, tries everything on the way "
+        "to a login, and changes nothing. No token is ever printed.",
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--clock-url", metavar="URL", help="a web address whose clock ours is compared with")
+    _add_grants(
+        commands.add_parser(
+            "grants",
+            help="print the SQL that lets an identity log in",
+            description="Prints SQL to read and to run by an administrator; nothing is connected to.",
+            allow_abbrev=False,
+        )
+    )
+    return parser
+
+
+def _add_grants(grants: argparse.ArgumentParser) -> None:
+    grants.add_argument("--for", dest="cloud", choices=("azure", "aws"), required=True, help="the cloud")
+    grants.add_argument("--role", required=True, help="the role in PostgreSQL, as in DATABASE_URL")
+    grants.add_argument("--database", required=True, help="the database that the role uses")
+    grants.add_argument("--object-id", help="Azure: object (principal) id of the identity, not its client id")
+    grants.add_argument("--identity", help="display name of the identity in Entra, or name of the IAM role")
+    grants.add_argument("--type", choices=("service", "user", "group"), default="service", help="Azure: what it is")
+    grants.add_argument("--existing-role", action="store_true", help="only map a role that has its rights already")
+    grants.add_argument("--schema", default="public", help="where the tables are (public)")
+    grants.add_argument("--owner", help="the role that makes the tables, so that later ones are covered")
+    grants.add_argument("--json", action="store_true", help="for programs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
