@@ -15,10 +15,10 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format-check lint types contracts house pinned format bench lock clean
+.PHONY: help run test check format-check lint types contracts house pinned format bench bench-db lock clean
 
 help: ## say what the other words do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 run: ## start Tegata on this machine, with its own PostgreSQL and two tenants to try
 	@exec $(PREPARE) start $(ARGS)
@@ -54,6 +54,9 @@ format: dev ## rewrite the code in the one format, and mend what the linter can
 
 bench: dev ## measure the cost of the hot endpoints, in operations per second of server CPU
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+bench-db: dev ## measure what the store's acts cost PostgreSQL with ever more rows and ever more tenants
+	@exec $(BIN)/python -m benchmarks.database $(ARGS)
 
 lock: dev ## choose the newest allowed versions again and pin them, with hashes and without addresses
 	@$(BIN)/python tools/lock.py $(ARGS)
