@@ -19,7 +19,13 @@ SAFE = {
     "TEGATA_DATABASE_URL": "postgresql://tegata_app:hush@db.example/tegata?sslmode=verify-full",
     "TEGATA_MASTER_KEY": KEY,
 }
-SECRETS = ("database_url", "maintenance_database_url", "migration_database_url", "master_key")
+SECRETS = (
+    "database_url",
+    "database_reader_url",
+    "maintenance_database_url",
+    "migration_database_url",
+    "master_key",
+)
 
 
 def read(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
@@ -48,6 +54,7 @@ def test_the_defaults_are_for_production() -> None:
     assert not settings.allow_insecure_base_url
     assert not settings.allow_unverified_database_tls
     assert settings.trusted_proxies == ()
+    assert settings.metrics_networks == ()
     assert settings.host == "127.0.0.1"
     assert all(getattr(settings, name) is None for name in SECRETS)
 
@@ -212,6 +219,14 @@ def test_safe_settings_start() -> None:
         pytest.param({"TEGATA_DATABASE_URL": "postgresql://["}, "TEGATA_DATABASE_URL", id="no URL of a database"),
         pytest.param(
             {"TEGATA_DATABASE_URL": "postgresql://localhost,db.example/t"}, "TEGATA_DATABASE_URL", id="two hosts"
+        ),
+        pytest.param(
+            {"TEGATA_DATABASE_READER_URL": "postgresql://app@db-ro.example/tegata"},
+            "TEGATA_DATABASE_READER_URL",
+            id="a reader without verified TLS",
+        ),
+        pytest.param(
+            {"TEGATA_METRICS_NETWORKS": "10.0.0.0/8 0.0.0.0/0"}, "TEGATA_METRICS_NETWORKS", id="public metrics"
         ),
         pytest.param({"TEGATA_TRUSTED_PROXIES": "0.0.0.0/0"}, "TEGATA_TRUSTED_PROXIES", id="everybody is a proxy"),
         pytest.param({"TEGATA_TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "TEGATA_TRUSTED_PROXIES", id="everybody of IPv6"),

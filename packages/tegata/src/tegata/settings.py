@@ -57,6 +57,11 @@ class Settings(BaseModel):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL as the application role. Also DATABASE_URL. `tegata dev`: as an administrator."
     )
+    database_reader_url: SecretStr | None = Field(
+        None,
+        description="A hot standby of the same PostgreSQL, as the application role, for audit searches and lists. "
+        "What it has not caught up with is read from the writer.",
+    )
     maintenance_database_url: SecretStr | None = Field(
         None, description="PostgreSQL as the maintenance role, for `tegata apply`, `export` and `keys`."
     )
@@ -100,6 +105,11 @@ class Settings(BaseModel):
     throttle_window_seconds: int = Field(900, ge=1, description="After so long without a failure all is forgotten.")
     audit_retention_days: int = Field(
         AUDIT_RETENTION_DAYS, ge=1, description="After so many days `tegata purge` deletes audit events."
+    )
+    metrics_networks: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = Field(
+        (),
+        description="Networks that may read /metrics, separated by commas; to everybody else there is none. It is the "
+        "peer's own address that counts, and not through a proxy.",
     )
     shutdown_seconds: int = Field(20, ge=0, le=300, description="How long requests may finish after SIGTERM.")
     drain_seconds: float = Field(
@@ -229,10 +239,20 @@ def _master_key(settings: Settings) -> str | None:
 def _database(settings: Settings) -> str | None:
     if settings.database_url is None:
         return "TEGATA_DATABASE_URL (or TEGATA_DATABASE_URL_FILE) is not set; it names the application role"
+    return _remote_database(settings, "TEGATA_DATABASE_URL", settings.database_url)
+
+
+def _reader(settings: Settings) -> str | None:
+    if settings.database_reader_url is None:
+        return None
+    return _remote_database(settings, "TEGATA_DATABASE_READER_URL", settings.database_reader_url)
+
+
+def _remote_database(settings: Settings, name: str, url: SecretStr) -> str | None:
     try:
-        target = ConnectionTarget.from_url(settings.database_url.get_secret_value())
+        target = ConnectionTarget.from_url(url.get_secret_value())
     except ValueError as error:
-        return f"TEGATA_DATABASE_URL cannot be used: {error}"
+        return f"{name} cannot be used: {error}"
     options = dict(target.options)
     # libpq lets the query name another host, or an address beside it.
     hosts = (target.host, options.get("hostaddr", target.host))
@@ -240,7 +260,7 @@ def _database(settings: Settings) -> str | None:
         return None
     if options.get("sslmode") != "verify-full":
         return (
-            "TEGATA_DATABASE_URL names a remote host without sslmode=verify-full; add it (and sslrootcert), or set "
+            f"{name} names a remote host without sslmode=verify-full; add it (and sslrootcert), or set "
             "TEGATA_ALLOW_UNVERIFIED_DATABASE_TLS=true"
         )
     return None
@@ -249,6 +269,12 @@ def _database(settings: Settings) -> str | None:
 def _proxies(settings: Settings) -> str | None:
     if any(network.prefixlen == 0 for network in settings.trusted_proxies):
         return "TEGATA_TRUSTED_PROXIES trusts everybody; name the networks of your proxies"
+    return None
+
+
+def _metrics(settings: Settings) -> str | None:
+    if any(network.prefixlen == 0 for network in settings.metrics_networks):
+        return "TEGATA_METRICS_NETWORKS shows /metrics to everybody; name the networks of your monitoring"
     return None
 
 
@@ -264,4 +290,4 @@ def _environment(settings: Settings) -> str | None:
     return None
 
 
-_CHECKS = (_environment, _base_url, _master_key, _database, _proxies, _throttle)
+_CHECKS = (_environment, _base_url, _master_key, _database, _reader, _proxies, _metrics, _throttle)

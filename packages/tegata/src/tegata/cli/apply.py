@@ -118,7 +118,7 @@ def _read(path: Path) -> bytes:
 
 
 async def _plan(surroundings: Surroundings, desired: Sequence[DesiredTenant], *, prune: bool) -> Plan:
-    async with surroundings.storage() as storage:
+    async with surroundings.reading() as storage:
         return await plan_for(storage, desired, prune=prune)
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from tegata.app import Backend
 from tegata.postgres.changes import ChangeListener
 from tegata.postgres.engine import PoolLimits
+from tegata.postgres.reader import Reader
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings
@@ -24,7 +25,7 @@ async def open_backend(target: ConnectionTarget, settings: Settings) -> Backend:
         wait_seconds=settings.database_pool_wait_seconds,
         statement_seconds=settings.database_statement_timeout_seconds,
     )
-    storage = PostgresStorage(target, limits)
+    storage = PostgresStorage(target, limits, reader=_reader(settings, limits))
     changes = ChangeListener(target)
 
     async def close() -> None:
@@ -41,11 +42,23 @@ async def open_backend(target: ConnectionTarget, settings: Settings) -> Backend:
 
 
 @asynccontextmanager
-async def operator_storage(target: ConnectionTarget) -> AsyncIterator[OperatorStorage]:
-    """Open the store as the maintenance role, for one command. Raises `Unavailable`."""
-    storage = PostgresOperatorStorage(target, _OPERATOR_LIMITS)
+async def operator_storage(
+    target: ConnectionTarget, *, reader: ConnectionTarget | None = None
+) -> AsyncIterator[OperatorStorage]:
+    """Open the store as the maintenance role, for one command. Raises `Unavailable`.
+
+    `reader`: a replica for a command that only reads. One that writes decides by what the writer says.
+    """
+    found = None if reader is None else Reader(reader, _OPERATOR_LIMITS)
+    storage = PostgresOperatorStorage(target, _OPERATOR_LIMITS, reader=found)
     try:
         await storage.check()
         yield storage
     finally:
         await storage.close()
+
+
+def _reader(settings: Settings, limits: PoolLimits) -> Reader | None:
+    """Return the replica, if there is one. Nothing is asked of it yet: a server starts without it."""
+    url = settings.database_reader_url
+    return None if url is None else Reader(ConnectionTarget.from_url(url.get_secret_value()), limits)

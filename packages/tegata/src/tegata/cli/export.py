@@ -19,7 +19,7 @@ def run(tenant: str) -> int:
 
 
 async def _export(surroundings: Surroundings, tenant: str) -> str:
-    async with surroundings.storage() as storage:
+    async with surroundings.reading() as storage:
         found = await read_current(storage, [tenant])
     if tenant not in found:
         raise NoSuchTenant(f"there is no tenant {tenant}")

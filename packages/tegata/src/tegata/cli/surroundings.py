@@ -79,6 +79,11 @@ class Surroundings:
         url = self.settings.database_url
         return None if url is None else _target("TEGATA_DATABASE_URL", url)
 
+    def reader(self) -> ConnectionTarget | None:
+        """Return the way into the replica, if there is one, for commands that only read."""
+        url = None if self.development is not None else self.settings.database_reader_url
+        return None if url is None else _target("TEGATA_DATABASE_READER_URL", url)
+
     def envelope(self) -> Envelope:
         """Return the master key. Raises `CommandFailure`."""
         key = self.settings.master_key
@@ -105,6 +110,14 @@ class Surroundings:
         from tegata.cli.databases import operator_storage
 
         async with operator_storage(self.maintenance()) as storage:
+            yield storage
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[OperatorStorage]:
+        """Open the store for a command that only reads: its lists and searches may come from the replica."""
+        from tegata.cli.databases import operator_storage
+
+        async with operator_storage(self.maintenance(), reader=self.reader()) as storage:
             yield storage
 
     @asynccontextmanager

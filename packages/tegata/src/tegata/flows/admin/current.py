@@ -35,16 +35,17 @@ async def read_current(storage: OperatorStorage, names: Iterable[str]) -> dict[s
 
 
 async def _read(storage: OperatorStorage, record: TenantRecord) -> CurrentTenant:
-    tenant_id = record.tenant_id
+    """Lists come from a replica if `storage` has one: who is going to change something gives one that has none."""
+    reads = await storage.tenant_readonly(record.tenant_id)
     users: dict[str, PasswordRecord] = {}
     after: str | None = None
-    while page := await storage.list_users(tenant_id, after=after, limit=_PAGE):
+    while page := await reads.list_users(after=after, limit=_PAGE):
         users.update((normalize_username(found.user.username), found) for found in page)
         after = page[-1].user.username
     return CurrentTenant(
         record,
-        tuple(await storage.signing_keys(tenant_id)),
-        {client.client_id: client for client in await storage.list_clients(tenant_id)},
-        {role.name: role for role in await storage.list_roles(tenant_id)},
+        tuple(await storage.signing_keys(record.tenant_id)),
+        {client.client_id: client for client in await reads.list_clients()},
+        {role.name: role for role in await reads.list_roles()},
         users,
     )
