@@ -1,0 +1,113 @@
+"""Fixtures shared by the tests of the kit: one laboratory, and a PostgreSQL whose logins it judges."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tegata.postgres.embedded import EmbeddedPostgres
+from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import fastest_directory
+from tegata_credentials.testing import Endpoint, Laboratory, server_settings
+
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+# What azure-identity, boto3 and the drivers read: a test sees nothing of the machine it runs on.
+_FOREIGN = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_", "AWS_", "PG", "DATABASE_", "DB_", "USE_MANAGED_IDENTITY")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedServer:
+    """A running PostgreSQL: over TCP the laboratory judges, over the socket everybody is let in."""
+
+    endpoint: Endpoint
+    socket: ConnectionTarget
+    root: Path
+
+    def create_role(self, name: str) -> None:
+        with psycopg.connect(self.socket.psycopg_conninfo(), autocommit=True) as connection:
+            if not connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone():
+                connection.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+
+    def url(self, role: str, driver: str = "") -> str:
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        return f"{scheme}://{role}@{self.endpoint.host}:{self.endpoint.port}/postgres"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def laboratory() -> Iterator[Laboratory]:
+    with Laboratory() as opened:
+        yield opened
+
+
+@pytest.fixture
+def lab(laboratory: Laboratory) -> Iterator[Laboratory]:
+    """The laboratory, honest at the start of each test."""
+    laboratory.reset()
+    yield laboratory
+    laboratory.reset()
+
+
+@pytest.fixture(scope="session")
+def servers(laboratory: Laboratory) -> Iterator[Callable[..., JudgedServer]]:
+    """Start a PostgreSQL of this name when it is first asked for."""
+    if not POSTGRES_15.exists():
+        pytest.skip("PostgreSQL 15 is not installed")
+    started: dict[str, tuple[EmbeddedPostgres, str, JudgedServer]] = {}
+
+    def start(name: str, host: str = "127.0.0.1") -> JudgedServer:
+        if name not in started:
+            settings, endpoint = server_settings(laboratory, name, host=host)
+            directory = tempfile.mkdtemp(prefix="laboratory-", dir=fastest_directory())
+            server = EmbeddedPostgres(
+                Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings | {"max_connections": "150"}
+            )
+            found = server.start()
+            socket = ConnectionTarget(found.host, found.user, found.database, endpoint.port)
+            started[name] = server, directory, JudgedServer(endpoint, socket, laboratory.authority.root)
+        return started[name][2]
+
+    yield start
+    for server, directory, _ in started.values():
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def database(
+    anyio_backend: str, servers: Callable[..., JudgedServer], laboratory: Laboratory
+) -> AsyncIterator[JudgedServer]:
+    """The writer, with the role `app` that the system-assigned identity may use.
+
+    Being asynchronous it keeps one event loop for the session: asyncpg leaves a TLS connection to close by itself,
+    and a loop that ends before that is warned about.
+    """
+    writer = servers("writer")
+    writer.create_role("app")
+    laboratory.map_role("app")
+    yield writer
+    await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No variable that a cloud or a driver reads; set what the test needs with the returned object."""
+    for name in os.environ:
+        if name.startswith(_FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
