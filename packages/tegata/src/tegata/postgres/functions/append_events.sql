@@ -1,5 +1,6 @@
 -- Write audit events within the caller's transaction; the caller has set the tenant. An event that is there already is
--- left alone: whoever lost the answer to a write has to write again.
+-- left alone: whoever lost the answer to a write has to write again. No key is named, because it differs between the
+-- partitioned table and the one before it, and an event that is written again has the same time.
 create or replace function tegata.append_events(p_tenant uuid, p_events jsonb) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -13,5 +14,5 @@ begin
       from pg_catalog.jsonb_to_recordset(p_events) as e
            (event_id uuid, at double precision, type text, outcome text, actor text, client_id text, reason text,
             address text, details jsonb)
-    on conflict (tenant_id, event_id) do nothing;
+    on conflict do nothing;
 end $$;

@@ -22,13 +22,14 @@ def create_tenant_table(
     key: Sequence[str],
     references: Sequence[str] = (),
     application: str = "select, insert, update, delete",
+    maintenance: str = "select, insert, update, delete",
     storage: str = "",
 ) -> None:
     """Create `tegata.<name>` with `tenant_id` first in its primary key, and fence it.
 
     columns: SQL column definitions without `tenant_id`. key: the rest of the primary key. references: clauses such as
-    "(client_id) client" for a composite foreign key with cascade. application: what the application role may do.
-    storage: clause such as "with (fillfactor = 80)".
+    "(client_id) client" for a composite foreign key with cascade. application, maintenance: what these roles may do.
+    storage: clause such as "with (fillfactor = 80)" or "partition by range (at)".
     """
     lines = [
         f"tenant_id uuid not null references {SCHEMA}.tenant (tenant_id)",
@@ -37,19 +38,31 @@ def create_tenant_table(
         *(_foreign_key(clause) for clause in references),
     ]
     op.execute(f"create table {SCHEMA}.{name} (\n  " + ",\n  ".join(lines) + f"\n) {storage}".rstrip())
-    fence(name, application=application)
+    fence(name, application=application, maintenance=maintenance)
 
 
-def fence(name: str, *, application: str, writes: bool = True) -> None:
-    """Put a table, or a partition of one, behind row-level security and give the rights it is meant to have.
-
-    Permissive policies are ORed, so one careless `using (true)` later would open the table; the restrictive one keeps
-    it shut. `maint_all` is explicit because an owner under FORCE, without it, changes no row and gets no error.
-    """
+def fence(
+    name: str, *, application: str, maintenance: str = "select, insert, update, delete", writes: bool = True
+) -> None:
+    """Put a table, or a partition of one, behind row-level security and give the rights it is meant to have."""
     table = f"{SCHEMA}.{name}"
+    for statement in fence_statements(table, writes=writes):
+        op.execute(statement)
+    for role, rights in ((MAINTENANCE, maintenance), (APPLICATION, application)):
+        if rights:
+            op.execute(f"grant {rights} on {table} to {role}")
+
+
+def fence_statements(table: str, *, writes: bool = True) -> list[str]:
+    """Return what fences a table, without the rights on it. A partition gets all of it and no right whatever.
+
+    Row-level security of the parent does not reach a partition that is named directly. Permissive policies are ORed, so
+    one careless `using (true)` later would open the table; the restrictive one keeps it shut. `maint_all` is explicit
+    because an owner under FORCE, without it, changes no row and gets no error.
+    """
     command = "all" if writes else "select"
     check = f" with check ({CONDITION})" if writes else ""
-    for statement in (
+    return [
         f"alter table {table} enable row level security",
         f"alter table {table} force row level security",
         f"create policy tenant_allow on {table} as permissive for {command} to {APPLICATION}"
@@ -57,10 +70,7 @@ def fence(name: str, *, application: str, writes: bool = True) -> None:
         f"create policy tenant_iso on {table} as restrictive for all to {APPLICATION} using ({CONDITION})"
         f" with check ({CONDITION})",
         f"create policy maint_all on {table} for all to {MAINTENANCE}, {OWNER} using (true) with check (true)",
-        f"grant select, insert, update, delete on {table} to {MAINTENANCE}",
-        *([f"grant {application} on {table} to {APPLICATION}"] if application else []),
-    ):
-        op.execute(statement)
+    ]
 
 
 def _foreign_key(clause: str) -> str:
