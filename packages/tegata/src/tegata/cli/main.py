@@ -63,6 +63,9 @@ def migrate(
         bool, typer.Option("--check", help="Change nothing; exit status 1 if something is missing.")
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL instead.")] = False,
+    after: Annotated[
+        str | None, typer.Option(help="With --sql: only what this revision of the schema lacks, and the functions.")
+    ] = None,
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Make roles and schema first; needs an administrator's login.")
     ] = False,
@@ -72,15 +75,25 @@ def migrate(
 
     if check and bootstrap:
         raise typer.BadParameter("--check changes nothing, --bootstrap does: choose one")
-    raise typer.Exit(run(check=check, sql=sql, with_bootstrap=bootstrap))
+    if after is not None and not sql:
+        raise typer.BadParameter("--after belongs to --sql")
+    raise typer.Exit(run(check=check, sql=sql, after=after, with_bootstrap=bootstrap))
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit status 1 also for warnings and for what could not be tried.")
+    ] = False,
+    wall: Annotated[
+        Path | None, typer.Option("--wall", help="TOML file that describes another project's wall to examine instead.")
+    ] = None,
+) -> None:
     """Prove on the running database that tenants are walled off; exit status 1 if anything is found."""
     from tegata.cli.doctor import run
 
-    raise typer.Exit(run())
+    raise typer.Exit(run(as_document=json, strict=strict, wall_file=wall))
 
 
 @app.command()

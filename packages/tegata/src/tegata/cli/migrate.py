@@ -10,10 +10,10 @@ from tegata.postgres import migrate as migrations
 from tegata.postgres.bootstrap import bootstrap
 
 
-def run(*, check: bool, sql: bool, with_bootstrap: bool) -> int:
-    """Migrate, say what is missing, or print everything as SQL."""
+def run(*, check: bool, sql: bool, after: str | None, with_bootstrap: bool) -> int:
+    """Migrate, say what is missing, or print it as SQL."""
     if sql:
-        sys.stdout.write(migrations.migration_script())
+        sys.stdout.write(migrations.migration_script(after=after))
         return OK
     target = Surroundings.read().migration()
     if with_bootstrap:

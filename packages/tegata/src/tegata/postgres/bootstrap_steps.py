@@ -46,7 +46,7 @@ STEPS = (
         """select format('create role %I %s nosuperuser nobypassrls nocreatedb nocreaterole noreplication',
                           w.name, w.login), format('role %s made', w.name), 'self', true
               from <roles>
-             where not exists (select from pg_roles where rolname = w.name)""",
+             where not exists (select from pg_roles where rolname = w.name) order by 1""",
     ),
     Step(
         "attributes that none of them may have",

@@ -18,7 +18,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import StaticPool
 
 from tegata.postgres.bootstrap import OWNER, SCHEMA
 from tegata.postgres.stored_functions import apply_functions, changed_functions, wanted_functions
@@ -58,20 +58,29 @@ def pending(target: ConnectionTarget) -> Pending:
 
 
 def migrate(
-    target: ConnectionTarget, *, attempts: int = 10, wait_seconds: float = 60.0, lock_timeout_seconds: float = 3.0
+    target: ConnectionTarget,
+    *,
+    to: str = "head",
+    attempts: int = 10,
+    wait_seconds: float = 60.0,
+    lock_timeout_seconds: float = 3.0,
 ) -> Pending:
     """Apply what is missing and return it. One migrator at a time; others wait up to `wait_seconds`.
 
     A statement that cannot get its table lock within `lock_timeout_seconds` gives up, so that it does not queue up all
-    traffic behind it, and is tried again up to `attempts` times. Raises `MigrationError`.
+    traffic behind it, and is tried again up to `attempts` times. What was committed stays, so a migration that was
+    interrupted, even by SIGKILL, goes on where it was. `to` stops at an earlier revision, without the functions, which
+    belong to the newest. Raises `MigrationError`.
     """
-    with psycopg.connect(_as_owner(target).psycopg_conninfo(), autocommit=True) as guard:
-        _take_lock(guard, wait_seconds)
-        missing = _pending(guard)
+    with psycopg.connect(_as_owner(target).psycopg_conninfo(), autocommit=True) as session:
+        # One session does everything: where the connection breaks, the lock and the work end together.
+        _take_lock(session, wait_seconds)
+        missing = _pending(session, to)
+        session.execute(f"set lock_timeout = {int(lock_timeout_seconds * 1000)}".encode())
         for attempt in range(1, attempts + 1):
             try:
-                _apply(target, lock_timeout_seconds)
-            except psycopg.errors.LockNotAvailable as busy:
+                _apply(session, to)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as busy:
                 if attempt == attempts:
                     raise MigrationError(f"a table stays locked by others after {attempts} attempts") from busy
                 time.sleep(min(0.2 * attempt, 2.0))
@@ -80,38 +89,60 @@ def migrate(
     return missing
 
 
-def migration_script() -> str:
-    """Return everything as SQL text, for whoever applies it by hand as the owner."""
+def migration_script(*, after: str | None = None) -> str:
+    """Return everything as SQL text, for psql and a member of the owner role.
+
+    With `after`, only what that revision lacks, and the functions. Raises `MigrationError` for an unknown revision.
+    """
+    _revisions_after(after)
     output = io.StringIO()
     with _config(output) as config:
-        command.upgrade(config, "head", sql=True)
-    return "\n".join([output.getvalue(), *(function.script for function in wanted_functions())])
+        command.upgrade(config, f"{after}:head" if after else "head", sql=True)
+    functions = "\n".join(function.script for function in wanted_functions())
+    return f"{_SCRIPT_HEAD}\n{output.getvalue()}\nbegin;\n\n{functions}\ncommit;\n"
 
 
-def _apply(target: ConnectionTarget, lock_timeout_seconds: float) -> None:
-    def connect() -> psycopg.Connection[tuple[object, ...]]:
-        connection = psycopg.connect(_as_owner(target).psycopg_conninfo(), autocommit=True)
-        connection.execute(f"set lock_timeout = {int(lock_timeout_seconds * 1000)}".encode())
-        connection.autocommit = False
-        return connection
-
-    with _sqlalchemy_errors_unwrapped(), _config() as config:
-        engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    with connect() as installer:
-        apply_functions(installer, changed_functions(installer))
+# A plain `set` holds for all the transactions of the script, and a busy table ends it rather than stop all traffic.
+_SCRIPT_HEAD = f"""\
+-- The schema of Tegata, for psql. Run it again after an error only from the revision that schema_version then shows
+-- (tegata migrate --sql --after REVISION).
+\\set ON_ERROR_STOP on
+set role {OWNER};
+set lock_timeout = '3s';
+set statement_timeout = '30min';
+select pg_advisory_lock({_LOCK});
+"""
 
 
-def _pending(connection: psycopg.Connection[tuple[object, ...]]) -> Pending:
+def _apply(session: psycopg.Connection[tuple[object, ...]], to: str) -> None:
+    session.autocommit = False
+    try:
+        with _sqlalchemy_errors_unwrapped(), _config() as config:
+            # The pool hands out this one session, and never closes it.
+            engine = create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=StaticPool)
+            with engine.connect() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, to)
+        if to == "head":
+            apply_functions(session, changed_functions(session))
+            session.commit()
+    finally:
+        if not session.closed:
+            session.rollback()
+            session.autocommit = True
+
+
+def _pending(connection: psycopg.Connection[tuple[object, ...]], to: str = "head") -> Pending:
     current: str | None = None
     if _is_true(connection, "select to_regclass(%s) is not null", f"{SCHEMA}.schema_version"):
         row = connection.execute("select version_num from tegata.schema_version").fetchone()
         current = str(row[0]) if row else None
     elif not _is_true(connection, "select exists (select from pg_namespace where nspname = %s)", SCHEMA):
         raise MigrationError(f"there is no schema {SCHEMA}: let an administrator run the bootstrap first")
-    return Pending(tuple(_revisions_after(current)), tuple(function.name for function in changed_functions(connection)))
+    missing = _revisions_after(current)
+    if to != "head":
+        return Pending(tuple(revision for revision in missing if revision <= to), ())
+    return Pending(tuple(missing), tuple(function.name for function in changed_functions(connection)))
 
 
 def _revisions_after(current: str | None) -> Sequence[str]:
