@@ -164,11 +164,13 @@ def print_acts(costs: Mapping[int, Costs], unit: str) -> None:
     print("|---|" + "---:|" * (len(sizes) + 1))
     for name in costs[sizes[0]]:
         values = [costs[size][name] for size in sizes]
-        print(
-            f"| {name:24} | {' | '.join(f'{value:7.0f}' for value in values)} | {values[-1] / max(values[0], 1):5.2f} |"
-        )
-    sums = [sum(costs[size].values()) for size in sizes]
-    print(f"| {'all':24} | {' | '.join(f'{value:7.0f}' for value in sums)} | {sums[-1] / sums[0]:5.2f} |", flush=True)
+        print(_line(name, values))
+    print(_line("all", [sum(costs[size].values()) for size in sizes]), flush=True)
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    shown = " | ".join(f"{value:7.0f}" for value in values)
+    return f"| {name:24} | {shown} | {values[-1] / max(values[0], 1):5.2f} |"
 
 
 if __name__ == "__main__":
