@@ -1,0 +1,37 @@
+"""What can go wrong before a database is reached. No message, argument or cause of these ever holds a credential."""
+
+from __future__ import annotations
+
+
+class CredentialError(Exception):
+    """Something is set up in a way that cannot work or would be unsafe; the message names the cure."""
+
+
+class IdentityUnavailable(CredentialError):
+    """No credential could be obtained, so no login was tried.
+
+    `reason` is a short word for logs and metrics:
+
+    - `unreachable`: the identity endpoint does not answer
+    - `timeout`: it answers too slowly
+    - `refused`: it answered with a refusal (`status` is the HTTP status, if it is known)
+    - `bad_answer`: it answered with something that is no token
+    - `not_configured`: this machine or process has no identity
+    - `provider_error`: the provider failed in another way
+    - `closed`: the source has been closed
+    """
+
+    def __init__(self, reason: str, hint: str = "", *, status: int | None = None) -> None:
+        super().__init__(f"no database credential: {reason}" + (f" ({hint})" if hint else ""))
+        self.reason = reason
+        self.hint = hint
+        self.status = status
+
+    def again(self) -> IdentityUnavailable:
+        """Return an equal error without traceback, for another caller: one shared object would chain their frames."""
+        return IdentityUnavailable(self.reason, self.hint, status=self.status)
+
+
+def missing_extra(extra: str, module: str) -> CredentialError:
+    """Build the error for an optional dependency that is not installed."""
+    return CredentialError(f"`{module}` is not installed: install `tegata-credentials[{extra}]`")
