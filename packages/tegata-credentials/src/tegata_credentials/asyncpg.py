@@ -23,14 +23,14 @@ async def connect(
     value = await password.current()
     refused: Exception
     try:
-        return await asyncpg.connect(dsn, password=value, **options)
+        return await asyncpg.connect(dsn, password=str(value), **options)
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError) as error:
         refused = error
     await password.rejected(value)
     again = await password.current()
     if again == value:
         raise refused
-    return await asyncpg.connect(dsn, password=again, **options)
+    return await asyncpg.connect(dsn, password=str(again), **options)
 
 
 def create_pool(
