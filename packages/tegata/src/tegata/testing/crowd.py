@@ -91,8 +91,9 @@ def crowd(
         tables = [f"tegata.{table}" for table in _ROWS]
         # Building an index once takes a third of the time of filling it row by row: until then it is not kept up.
         connection.execute(
-            "update pg_index set indisready = false where indrelid = any (%(roots)s::regclass[]) or indrelid in"
-            " (select relid from unnest(%(roots)s::regclass[]) root, pg_partition_tree(root))",
+            "update pg_index set indisready = false from pg_class i where i.oid = indexrelid and i.relkind = 'i' and"
+            " (indrelid = any (%(roots)s::regclass[]) or indrelid in"
+            "  (select relid from unnest(%(roots)s::regclass[]) root, pg_partition_tree(root)))",
             {"roots": tables},
         )
         for table, (columns, values) in _ROWS.items():
