@@ -307,4 +307,5 @@ AZURE_QUERY = """select format('security label for "pgaadauth" on role %I is %L'
                   cross join lateral (values ('aadauth,oid=' || p.object_id || ',type=service')) l (label)
                   where not exists (select from pg_shseclabel s
                                      where s.classoid = 'pg_authid'::regclass and s.provider = 'pgaadauth'
-                                       and s.objoid = to_regrole(p.role) and s.label = l.label)"""
+                                       and s.objoid = to_regrole(p.role) and s.label = l.label)
+                  order by p.role"""
