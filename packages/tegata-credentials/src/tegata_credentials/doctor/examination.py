@@ -1,0 +1,139 @@
+"""The order of the questions: each is asked only if the ones it depends on were answered well."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from tegata_credentials.doctor import identity, login, network, presented
+from tegata_credentials.doctor.report import Check, Report, failed, ok, skipped
+from tegata_credentials.settings import DatabaseSettings, SettingsError
+
+_STS = "https://sts.{region}.amazonaws.com/"
+
+
+async def examine(
+    environ: Mapping[str, str], *, clock: Callable[[], float] = time.time, clock_url: str | None = None
+) -> Report:
+    """Examine the login that these environment variables describe. Never raises for what it finds.
+
+    Credentials themselves come from where the SDKs look, which is the process's own environment. `clock_url` is a web
+    address whose `Date` is compared with our clock if the database cannot be asked.
+    """
+    report = _Examination(environ, clock, clock_url)
+    await report.run()
+    return Report(tuple(report.checks), report.claims)
+
+
+@dataclass(slots=True)
+class _Examination:
+    environ: Mapping[str, str]
+    clock: Callable[[], float]
+    clock_url: str | None
+    checks: list[Check] = field(default_factory=list)
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        settings = self._read_settings()
+        if settings is None:
+            return
+        context = self._choose_tls(settings)
+        is_reachable = await self._find_way(settings, context)
+        secret = await self._get_secret(settings)
+        if secret is None or not is_reachable:
+            self.checks.append(skipped("login", "not tried, for what is said above"))
+            await self._compare_clock(settings)
+            return
+        outcome = await login.log_in(settings, secret, context, clock=self.clock)
+        if isinstance(outcome, login.Inside):
+            self.checks += login.judge_inside(outcome, must_be_encrypted=context is not None)
+            return
+        object_id = self.claims.get("oid")
+        self.checks.append(login.judge_refusal(outcome, settings, object_id=object_id))
+        await self._compare_clock(settings)
+
+    def _read_settings(self) -> DatabaseSettings | None:
+        try:
+            settings = DatabaseSettings.from_environment(self.environ)
+        except SettingsError as error:
+            for problem in error.problems:
+                reason = "password_in_url" if problem.name == "password_in_url" else "settings_unusable"
+                self.checks.append(failed("settings", reason, problem=problem.says))
+            return None
+        place = f"{settings.user} at {settings.host}:{settings.port}, database {settings.database}"
+        self.checks.append(ok("settings", f"{settings.auth}: {place}"))
+        return settings
+
+    def _choose_tls(self, settings: DatabaseSettings) -> ssl.SSLContext | None:
+        """Return what the certificate is checked with; None where nothing is checked: a password, or one machine."""
+        options = dict(settings.options)
+        mode = options.get("sslmode", self.environ.get("PGSSLMODE", ""))
+        root = options.get("sslrootcert", self.environ.get("PGSSLROOTCERT"))
+        near = network.is_loopback(settings.host)
+        if settings.auth != "password" and mode not in ("", "verify-full") and not near:
+            where = "DATABASE_URL" if "sslmode" in options else "PGSSLMODE"
+            self.checks.append(failed("tls", "tls_setting_weak", where=where, mode=mode))
+        is_checked = mode == "verify-full" or (settings.auth != "password" and (not near or root is not None))
+        if settings.host.startswith("/") or not is_checked:
+            return None
+        try:
+            return ssl.create_default_context(cafile=None if root in (None, "system") else root)
+        except (OSError, ssl.SSLError):
+            self.checks.append(failed("tls", "tls_root_unreadable", file=root))
+            return ssl.create_default_context()
+
+    async def _find_way(self, settings: DatabaseSettings, context: ssl.SSLContext | None) -> bool:
+        """Whether a login can be tried at all."""
+        if settings.host.startswith("/"):
+            self.checks.append(skipped("name", "a Unix socket: there is no network between us"))
+            return True
+        found = [await network.check_name(settings)]
+        if found[0].result == "ok":
+            found += await network.check_way(settings, context)
+        self.checks += found
+        return not any(check.result == "failed" for check in found)
+
+    async def _get_secret(self, settings: DatabaseSettings) -> str | None:
+        """Return the password, or a token that was judged; None if there is none, or sending it would be wrong."""
+        if settings.auth == "password":
+            self.checks.append(ok("identity", "none is needed: the method is password"))
+            return settings.password or ""
+        check, token = await identity.take_token(settings, self.environ)
+        self.checks.append(check)
+        if token is None:
+            return None
+        judged = self._judge_token(settings, token)
+        self.checks += judged
+        return None if any(each.result == "failed" for each in judged) else token
+
+    def _judge_token(self, settings: DatabaseSettings, token: str) -> list[Check]:
+        now = self.clock()
+        if settings.auth == "aws_iam":
+            signed = presented.read_rds_token(token)
+            if signed is not None:
+                self.claims = presented.show_rds_token(signed)
+                return presented.judge_rds_token(signed, settings, now=now)
+        else:
+            claims = presented.read_claims(token)
+            if claims is not None:
+                self.claims = presented.show_claims(claims)
+                return presented.judge_claims(claims, now=now)
+        return [failed("audience", "token_unreadable")]
+
+    async def _compare_clock(self, settings: DatabaseSettings) -> None:
+        """Without the database's clock, compare with that of a web server of the cloud."""
+        url = self.clock_url
+        if url is None and settings.auth == "managed_identity":
+            url = identity.identity_address(self.environ)
+        if url is None and settings.auth == "aws_iam" and settings.aws_region:
+            url = _STS.format(region=settings.aws_region)
+        ahead = None if url is None else await asyncio.to_thread(network.read_date, url, clock=self.clock)
+        if ahead is None:
+            self.checks.append(skipped("clock", "nobody to compare it with"))
+        else:
+            self.checks.append(login.judge_clock(ahead, urlsplit(url or "").netloc))

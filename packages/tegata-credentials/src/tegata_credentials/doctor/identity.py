@@ -1,0 +1,74 @@
+"""Whether a token can be had here, and if not, which part of the surroundings is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from tegata_credentials.doctor.report import Check, failed, ok
+from tegata_credentials.errors import CredentialError
+from tegata_credentials.settings import DatabaseSettings
+
+TIMEOUT_SECONDS = 20.0
+_IMDS = "http://169.254.169.254"
+# Where the platform sets the first, it sets the second with it.
+_PAIRS = (
+    ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
+    ("IDENTITY_HEADER", "IDENTITY_ENDPOINT"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_ID"),
+)
+
+
+async def take_token(settings: DatabaseSettings, environ: Mapping[str, str]) -> tuple[Check, str | None]:
+    """Ask for one token; the answer to the question, and the token if there is one."""
+    try:
+        provider = settings.token_provider()
+    except CredentialError as error:
+        # Made before anything is asked for: the text is ours, and there is no token yet.
+        return failed("identity", "kit_incomplete", problem=str(error)), None
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            token = await provider.fetch()
+    except CredentialError as error:
+        return await _explain(settings, environ, error), None
+    except TimeoutError:
+        return await _explain(settings, environ, None), None
+    finally:
+        await provider.close()
+    return ok("identity", "there is an identity, and a token for it"), token.value
+
+
+def identity_address(environ: Mapping[str, str]) -> str:
+    """Return where the identity endpoint of Azure is, as the SDK would find it."""
+    return environ.get("IDENTITY_ENDPOINT") or environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS
+
+
+async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], error: CredentialError | None) -> Check:
+    why = "no answer in time" if error is None else str(getattr(error, "reason", None) or type(error).__name__)
+    if settings.auth == "aws_iam":
+        return failed("identity", "aws_credentials_missing", why=why)
+    for present, absent in _PAIRS:
+        if environ.get(present) and not environ.get(absent):
+            return failed("identity", "identity_endpoint_incomplete", present=present, absent=absent)
+    assertion = environ.get("AZURE_FEDERATED_TOKEN_FILE")
+    if assertion:
+        if not await asyncio.to_thread(os.path.exists, assertion):
+            return failed("identity", "assertion_missing")
+    elif not await _answers(identity_address(environ)):
+        return failed("identity", "identity_endpoint_missing")
+    return failed("identity", "identity_unavailable", why=why)
+
+
+async def _answers(address: str) -> bool:
+    """Whether anything listens there; outside Azure the metadata address leads nowhere."""
+    parts = urlsplit(address)
+    with suppress(OSError, ValueError, TimeoutError):
+        async with asyncio.timeout(2.0):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+            writer.transport.abort()
+            return True
+    return False
