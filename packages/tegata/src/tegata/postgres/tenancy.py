@@ -51,9 +51,14 @@ def _begin(begin: str, tenant_id: TenantId) -> str:
 @asynccontextmanager
 async def _transaction(database: Database, begin: str) -> AsyncIterator[asyncpg.Connection]:
     pool = database.pool
-    connection = await pool.take()
     try:
-        await connection.execute(begin)
+        connection = await database.begin(begin)
+    except Exception as error:
+        translated = as_storage_error(error)
+        if translated is None:
+            raise
+        raise translated from error
+    try:
         yield connection
         await connection.execute("commit")
     except BaseException as error:

@@ -1,0 +1,46 @@
+"""What errors of the database, of its driver and of the login mean to the flows."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from tegata.storage.errors import Conflict, StorageError, Unavailable
+from tegata_credentials.errors import CredentialError
+
+
+class TenantMissing(StorageError):
+    """A statement ran without a tenant context (SQLSTATE TG001): a fault of ours, never an answer."""
+
+
+# Classes and codes of SQLSTATE that mean "not now": connection trouble, resources, shutdown, cancelled by a timeout,
+# deadlock, lock not available, a primary that became a standby, and logins refused while credentials rotate.
+_NOT_NOW_CLASSES = ("08", "53", "57", "58", "40")
+_NOT_NOW = frozenset({"55P03", "25006", "28000", "28P01", "3D000"})
+_TAKEN = frozenset({"23505", "23503", "23P01"})
+# Ends of a session that the server announces: by an administrator, by a crash, before it could begin.
+_ENDED = ("08", "57P01", "57P02", "57P03")
+
+
+def as_storage_error(error: BaseException) -> StorageError | None:
+    """Return what a driver's error means to callers; None if it is a fault of ours."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        if state in _TAKEN:
+            return Conflict(error.table_name or "row")
+        if state == "TG001":
+            return TenantMissing("a statement ran without a tenant")
+        if state in _NOT_NOW or state.startswith(_NOT_NOW_CLASSES):
+            return Unavailable(f"the database answered SQLSTATE {state}")
+        return None
+    if isinstance(error, CredentialError):
+        return Unavailable(str(error))  # never holds a credential, and names the cure
+    if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError):
+        return Unavailable(f"the database cannot be reached: {type(error).__name__}")
+    return None
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the session is gone. What it was doing may have been done all the same."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_ENDED)
+    return isinstance(error, asyncpg.InterfaceError | OSError) and not isinstance(error, TimeoutError)

@@ -1,0 +1,73 @@
+"""Sources of passwords for logins that have none of their own, one for each host, port and user.
+
+A token of AWS is signed for one host, port and user; a token of Azure is good for all, but who is refused as one role
+must not drop what works for another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tegata_credentials.aws import RdsIamTokens, SyncRdsIamTokens
+from tegata_credentials.azure import managed_identity, sync_managed_identity
+from tegata_credentials.database import PasswordSource, SyncPasswordSource
+from tegata_credentials.sync_tokens import SyncTokenSource
+from tegata_credentials.tokens import TokenSource
+
+TokenMethod = Literal["managed_identity", "aws_iam"]
+_Key = tuple[str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """As whom to ask for tokens, where the environment leaves it open."""
+
+    azure_client_id: str | None = None  # a user-assigned identity
+    aws_region: str | None = None
+
+
+class IssuedPasswords:
+    """Tokens of a cloud's identity service. Implements `target.Passwords`. Belongs to one event loop."""
+
+    def __init__(
+        self, method: TokenMethod, identity: Identity | None = None, *, allow_unverified_tls: bool = False
+    ) -> None:
+        self.auth_method = method
+        self.allow_unverified_tls = allow_unverified_tls
+        self._identity = identity or Identity()
+        self._sources: dict[_Key, TokenSource] = {}
+        self._sync_sources: dict[_Key, SyncTokenSource] = {}
+
+    def source(self, host: str, port: int, user: str) -> PasswordSource:
+        """Return the source for one login; the same object each time."""
+        key = (host, port, user)
+        if key not in self._sources:
+            provider = (
+                RdsIamTokens(host=host, port=port, user=user, region=self._identity.aws_region)
+                if self.auth_method == "aws_iam"
+                else managed_identity(self._identity.azure_client_id)
+            )
+            self._sources[key] = TokenSource(provider, auth_method=self.auth_method)
+        return self._sources[key]
+
+    def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:
+        """Return the source for one login of a command."""
+        key = (host, port, user)
+        if key not in self._sync_sources:
+            provider = (
+                SyncRdsIamTokens(host=host, port=port, user=user, region=self._identity.aws_region)
+                if self.auth_method == "aws_iam"
+                else sync_managed_identity(self._identity.azure_client_id)
+            )
+            self._sync_sources[key] = SyncTokenSource(provider, auth_method=self.auth_method)
+        return self._sync_sources[key]
+
+    async def close(self) -> None:
+        """Forget every token and give back what the providers hold."""
+        for source in self._sources.values():
+            await source.close()
+        for sync_source in self._sync_sources.values():
+            sync_source.close()
+        self._sources.clear()
+        self._sync_sources.clear()
