@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from tegata.cli.failures import FOUND, OK
+from pathlib import Path
+
+from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure, explain
 from tegata.cli.surroundings import Surroundings
-from tegata.postgres.doctor import Diagnosis, examine
+from tegata.postgres.doctor import Diagnosis, Wall, as_json, as_lines, examine, failure_as_json
 
 
-def run() -> int:
-    """Examine the database's wall between tenants. Status 1 if there is something to mend."""
+def run(*, as_document: bool = False, strict: bool = False, wall_file: Path | None = None) -> int:
+    """Examine the wall between tenants. Status 1 if there is something to mend, 2 or 3 if it could not be examined."""
+    try:
+        diagnosis = _examine(wall_file)
+    except Exception as error:
+        failure = explain(error)
+        if failure is None or not as_document:
+            raise
+        print(failure_as_json(str(failure)))
+        return failure.exit_code
+    print(as_json(diagnosis) if as_document else "\n".join(as_lines(diagnosis)))
+    return OK if (diagnosis.is_proven if strict else diagnosis.is_healthy) else FOUND
+
+
+def _examine(wall_file: Path | None) -> Diagnosis:
     surroundings = Surroundings.read()
-    diagnosis = examine(surroundings.migration(), application=surroundings.application())
-    print("\n".join(describe(diagnosis)))
-    return OK if diagnosis.is_healthy else FOUND
+    if wall_file is None:
+        return examine(surroundings.migration(), application=surroundings.application())
+    wall = _read_wall(wall_file)
+    if surroundings.development is not None:
+        # The database of `tegata dev` is not the one that the file speaks of.
+        raise CommandFailure("TEGATA_MIGRATION_DATABASE_URL is not set: --wall needs to know which database", USAGE)
+    return examine(surroundings.migration(), application=surroundings.application(), wall=wall)
 
 
-def describe(diagnosis: Diagnosis) -> list[str]:
-    """Return what was found as lines: each finding with its meaning and its cure, then what was done."""
-    lines = [f"{found.check} {found.object}: {found.explanation}; {found.fix}" for found in diagnosis.findings]
-    lines += [f"remark: {remark}" for remark in diagnosis.remarks]
-    count = len(diagnosis.findings)
-    found = "nothing found" if count == 0 else f"{count} found"
-    return [*lines, f"{found} ({diagnosis.checks} checks of the catalogue, {diagnosis.probes} attempts on the wall)"]
+def _read_wall(wall_file: Path) -> Wall:
+    try:
+        return Wall.from_toml(wall_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandFailure(f"{wall_file}: {error}", USAGE) from None

@@ -90,6 +90,10 @@ class Cluster:
             migrate(template)
             self._template_is_made = True
         with self._database(_TEMPLATE) as target:
+            # Rights on the database itself are not copied with a template; the bootstrap has taken this one away.
+            self._execute(
+                sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(target.database))
+            )
             yield MigratedDatabase.of(target)
 
     @contextmanager
