@@ -125,6 +125,8 @@ class Directory:
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         buffered = b""
         while True:
+            if buffered and buffered[0] != SEQUENCE:
+                raise Malformed("no message begins like this")
             found = read_element(buffered, longest=LONGEST_MESSAGE)
             if found is None:
                 received = await reader.read(LONGEST_MESSAGE)
@@ -133,7 +135,7 @@ class Directory:
                 buffered += received
                 continue
             message, buffered = found
-            answer = self.answer(message.expect(SEQUENCE))
+            answer = self.answer(message.content)
             if answer is None:
                 return
             writer.write(answer)
