@@ -7,10 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from tegata.api.health import HealthEndpoints
 from tegata.api.http import Receive, Response, Scope, Send, send_response
+from tegata.api.metrics import METRICS_PATH, CountedRequests, MetricsEndpoint
 from tegata.api.oauth import OAuthEndpoints
 from tegata.api.routes import PlainHandler, Router
 from tegata.crypto.envelope import Envelope
@@ -23,6 +25,7 @@ from tegata.outbound.safe_transport import SafeTransport
 from tegata.settings import Settings
 from tegata.storage.ports import Changes, Storage
 from tegata.telemetry.audit import AuditQueue
+from tegata.telemetry.metrics import OneWorker, Source, Workers
 from tegata.web.assets import Assets
 from tegata.web.authorize import AuthorizeEndpoint
 from tegata.web.consent import ConsentEndpoint
@@ -44,12 +47,13 @@ _HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """An opened store. `auth_method` is what /health/db says."""
+    """An opened store. `auth_method` is what /health/db says, `samples` what /metrics says of it."""
 
     storage: Storage
     changes: Changes
     close: Callable[[], Awaitable[None]]
     auth_method: str = "password"
+    samples: Source = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Tegata:
         *,
         development: Development | None = None,
         clock: Callable[[], float] = time.time,
+        workers: Workers | None = None,
     ) -> None:
         if settings.base_url is None or settings.master_key is None:
             raise ValueError("base_url and master_key are needed to serve")
@@ -79,7 +84,8 @@ class Tegata:
         self._open_backend = open_backend
         self._development = development
         self._clock = clock
-        self._router: Router | None = None
+        self._workers = workers or OneWorker()
+        self._router: AsgiApp | None = None
         self._health: HealthEndpoints | None = None
         self._stack = AsyncExitStack()
 
@@ -111,7 +117,8 @@ class Tegata:
                 auth_method=backend.auth_method,
                 keys_are_usable=lambda: services.directory.keys_are_usable,
             )
-            self._router = self._build_router(services, self._health)
+            router = self._build_router(services, self._health)
+            self._router = await self._counted(router, backend, stack) if self._settings.metrics_networks else router
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -124,6 +131,12 @@ class Tegata:
         if self._health is not None:
             self._health.draining = True
         await asyncio.sleep(self._settings.drain_seconds)
+
+    async def _counted(self, router: Router, backend: Backend, stack: AsyncExitStack) -> CountedRequests:
+        counted = CountedRequests(router, router.name_of)
+        await self._workers.start(lambda: chain(counted.samples(), backend.samples()))
+        stack.push_async_callback(self._workers.stop)
+        return counted
 
     def _services(self, backend: Backend) -> Services:
         settings = self._settings
@@ -157,6 +170,8 @@ class Tegata:
         assets, renderer = self._pages()
         front = Front(services, renderer, Cookies(secure=secure))
         exact: dict[str, PlainHandler] = health.routes()
+        if self._settings.metrics_networks:
+            exact[METRICS_PATH] = MetricsEndpoint(self._workers, self._settings.metrics_networks)
         if self._development is not None:
             exact.update(self._development.pages.routes(front, self._settings.base_url or ""))
         return Router(

@@ -113,6 +113,17 @@ def test_readyz_says_no_while_the_server_drains(start: Start, production: dict[s
     assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
+def test_whichever_worker_is_asked_for_metrics_speaks_for_all(start: Start, production: dict[str, str]) -> None:
+    server = start("serve", **production, TEGATA_WORKERS="2", TEGATA_METRICS_NETWORKS="127.0.0.1")
+    server.until(lambda: server.output().count('"event": "serving"') == 2)
+    for _ in range(5):
+        answer = server.get("/metrics")
+        assert answer.status_code == 200
+        for worker in ("0", "1"):
+            assert f'tegata_database_pool_open{{pool="writer",worker="{worker}"}}' in answer.text
+    assert server.stop() == 0
+
+
 def test_a_worker_that_dies_is_replaced_while_the_other_serves(start: Start, production: dict[str, str]) -> None:
     server = start("serve", **production, TEGATA_WORKERS="2")
     server.until(lambda: server.output().count('"event": "serving"') == 2)

@@ -32,6 +32,11 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
     return address
 
 
+def is_within(address: str, networks: Sequence[Network]) -> bool:
+    """Whether a peer's address, as the server names it, lies in one of the networks."""
+    return _is_trusted(_parse(address), networks)
+
+
 def _parse(text: str) -> Address | None:
     """Read an address, with or without a port (Azure Application Gateway writes one).
 

@@ -68,6 +68,15 @@ class Router:
             response = response.with_headers(*self._security_headers)
         await send_response(response, send, head=scope["method"] == "HEAD")
 
+    def name_of(self, path: str) -> str:
+        """Return which address of the server a path is, without its tenant: one of few, such as "token"."""
+        prefix, (_, endpoint) = path[: path.find("/", 1) + 1], _split(path)
+        if path in self._exact:
+            return path
+        if prefix in self._prefixes:
+            return prefix
+        return endpoint if endpoint in self._endpoints else "other"
+
     def _origin(self, scope: Scope) -> Origin:
         peer = scope["client"][0] if scope.get("client") else None
         if peer is not None and self._trusted:

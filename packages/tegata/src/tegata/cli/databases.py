@@ -9,6 +9,7 @@ from tegata.app import Backend
 from tegata.postgres.changes import ChangeListener
 from tegata.postgres.engine import PoolLimits
 from tegata.postgres.reader import Reader
+from tegata.postgres.samples import samples_of
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings
@@ -38,7 +39,7 @@ async def open_backend(target: ConnectionTarget, settings: Settings) -> Backend:
     except BaseException:
         await close()
         raise
-    return Backend(storage, changes, close)
+    return Backend(storage, changes, close, samples=lambda: samples_of(storage))
 
 
 @asynccontextmanager

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import tempfile
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -15,6 +18,7 @@ from tegata.cli import workers
 from tegata.cli.databases import open_backend
 from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.http_server import HttpServer, bind
+from tegata.cli.shared_metrics import SharedMetrics
 from tegata.crypto.envelope import Envelope
 from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
@@ -33,7 +37,10 @@ def run(environment: Mapping[str, str] = os.environ) -> int:
         _log.info("listening", host=settings.host, port=listener.getsockname()[1], workers=settings.workers)
         if settings.workers == 1:
             return _serve(settings, listener)
-        return workers.run(settings.workers, _worker, listener)
+        if not settings.metrics_networks:
+            return workers.run(settings.workers, _worker, listener)
+        with tempfile.TemporaryDirectory(prefix="tegata-metrics-") as directory:
+            return workers.run(settings.workers, partial(_worker, metrics=Path(directory)), listener)
 
 
 def _settings(environment: Mapping[str, str]) -> Settings:
@@ -47,26 +54,33 @@ def _settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _worker(listener: socket.socket, parent: workers.Parent) -> int:
-    """Run in a process of its own, with the same environment."""
+def _worker(listener: socket.socket, parent: workers.Parent, *, metrics: Path | None = None) -> int:
+    """Run in a process of its own, with the same environment. `metrics`: where processes tell each other theirs."""
     settings = _settings(os.environ)
     logs.configure(level=settings.log_level, form=settings.log_format)
-    return _serve(settings, listener, parent)
+    return _serve(settings, listener, parent, None if metrics is None else SharedMetrics(metrics))
 
 
-def _serve(settings: Settings, listener: socket.socket, parent: workers.Parent | None = None) -> int:
+def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    parent: workers.Parent | None = None,
+    metrics: SharedMetrics | None = None,
+) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run_app(settings, listener, parent))
+        runner.run(_run_app(settings, listener, parent, metrics))
     return OK
 
 
-async def _run_app(settings: Settings, listener: socket.socket, parent: workers.Parent | None) -> None:
+async def _run_app(
+    settings: Settings, listener: socket.socket, parent: workers.Parent | None, metrics: SharedMetrics | None
+) -> None:
     target = _target(settings)
 
     async def open_() -> Backend:
         return await open_backend(target, settings)
 
-    app = Tegata(settings, open_)
+    app = Tegata(settings, open_, workers=metrics)
 
     def started() -> None:
         _log.info("serving", base_url=settings.base_url, pid=os.getpid())

@@ -46,6 +46,7 @@ class Database:
         try:
             rows: Sequence[Row] = await connection.fetch(statement, *arguments)
         except BaseException as error:
+            pool.tally.count(error)
             if isinstance(error, asyncpg.PostgresError):
                 pool.give_back(connection)
             else:
@@ -73,7 +74,8 @@ class Database:
         connection = await self.pool.take()
         try:
             await connection.execute(statement)
-        except BaseException:
+        except BaseException as error:
+            self.pool.tally.count(error)
             self.pool.throw_away(connection)
             raise
         return connection

@@ -16,6 +16,7 @@ import asyncpg
 
 from tegata.postgres.errors import as_storage_error
 from tegata.postgres.logins import open_session
+from tegata.postgres.tally import Tally
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import Unavailable
 
@@ -62,6 +63,12 @@ class Pool:
         self._waiting: deque[_Waiter] = deque()
         self._open = 0
         self._closed = False
+        self.tally = Tally()
+
+    @property
+    def size(self) -> int:
+        """How many connections may be open."""
+        return self._limits.size
 
     @property
     def open_connections(self) -> int:
@@ -176,6 +183,7 @@ class Pool:
                 )
         except BaseException as error:
             self._release_slot()
+            self.tally.count(error)
             translated = as_storage_error(error) if isinstance(error, Exception) else None
             if translated is None:
                 raise
@@ -194,6 +202,7 @@ class Pool:
     async def _wait(self) -> asyncpg.Connection | None:
         """Wait for a connection, or for None: a slot to fill."""
         if len(self._waiting) >= self._limits.waiting:
+            self.tally.refused += 1
             raise Unavailable("too many requests wait for a database connection")
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -211,6 +220,7 @@ class Pool:
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             if isinstance(error, TimeoutError):
+                self.tally.refused += 1
                 raise Unavailable("no free database connection") from None
             raise
 

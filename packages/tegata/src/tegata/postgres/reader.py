@@ -42,8 +42,8 @@ FALLBACKS = (
     "no_fence",  # what should be the writer is a standby
 )
 # To be connected and to say how far it is. What the read itself may take is the statement timeout's.
-_PATIENCE_SECONDS = 2.0
-_CONNECT_SECONDS = 1.0
+_PATIENCE_SECONDS = 3.0
+_CONNECT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ async def _transaction(database: Database, begin: str) -> AsyncIterator[asyncpg.
         yield connection
         await connection.execute("commit")
     except BaseException as error:
+        pool.tally.count(error)
         # Ending the connection rolls back as well and cannot hang; errors of the database keep the connection.
         if isinstance(error, Exception) and connection.is_in_transaction():
             await _roll_back(connection)
