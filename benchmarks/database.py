@@ -30,7 +30,7 @@ from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.protocol.policy import SigningAlgorithm
 from tegata.storage.records import KeyState, SigningKeyRecord
 from tegata.testing.clusters import Cluster, MigratedDatabase
-from tegata.testing.crowd import crowd
+from tegata.testing.crowd import analyze, crowd
 from tegata.testing.hot_acts import hot_acts
 from tegata.testing.records import Inhabited, World, inhabit
 
@@ -137,6 +137,8 @@ async def _two_tenants(database: MigratedDatabase) -> tuple[Inhabited, Inhabited
 
 async def _measure_acts(database: MigratedDatabase, here: Inhabited, there: Inhabited, rounds: int) -> Costs:
     """Do all acts `rounds` times, one after the other on one connection, and return the median of ten parts."""
+    # Autovacuum would do it in a minute; until then plans are those of empty tables.
+    await asyncio.to_thread(analyze, database.admin)
     storage, operator = PostgresStorage(database.app, _ONE), PostgresOperatorStorage(database.maintenance, _ONE)
     try:
         world = World(storage, operator, here, there)

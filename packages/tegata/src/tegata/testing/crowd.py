@@ -104,4 +104,10 @@ def crowd(
         connection.execute("set maintenance_work_mem = '256MB'")
         for table in tables:
             connection.execute(f"reindex table {table}".encode())
+    analyze(admin)
+
+
+def analyze(admin: ConnectionTarget) -> None:
+    """Let the planner know what is in the tables, as autovacuum does a minute later."""
+    with psycopg.connect(admin.psycopg_conninfo(), autocommit=True) as connection:
         connection.execute("vacuum (analyze)")
