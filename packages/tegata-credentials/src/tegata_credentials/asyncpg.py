@@ -1,11 +1,23 @@
-"""asyncpg connections and pools whose password is asked for at each login."""
+"""asyncpg connections and pools whose password is asked for at each login.
+
+    async with create_pool("postgresql://app@db.example.com/app", password=source) as pool: ...
+
+A login refused with SQLSTATE 28000 or 28P01 drops the credential and is tried once more, if there is another one.
+Errors are asyncpg's own; `IdentityUnavailable` says that no login was tried. How TLS is decided stands in
+`tegata_credentials.tls`.
+"""
 
 from __future__ import annotations
 
+import os
+import ssl
 from typing import TYPE_CHECKING, Any
 
-from tegata_credentials.database import PasswordSource
+from tegata_credentials.asyncpg_options import connect_options
+from tegata_credentials.database import PasswordSource, note_accepted
 from tegata_credentials.errors import CredentialError, missing_extra
+from tegata_credentials.redaction import without_frames
+from tegata_credentials.tls import certificate_advice
 
 try:
     import asyncpg
@@ -19,28 +31,62 @@ if TYPE_CHECKING:
 async def connect(
     dsn: str | None = None, *, password: PasswordSource, allow_unverified_tls: bool = False, **options: Any
 ) -> Connection:
-    """Open one connection."""
+    """Open one connection. `dsn` and `options` are those of `asyncpg.connect`.
+
+    Beyond these, `sslmode`, `sslrootcert` and libpq's other names of TLS options are understood as arguments. Raises
+    `CredentialError` if a password stands in the DSN or TLS would be too weak, and what asyncpg raises.
+    """
+    ready = connect_options(
+        dsn, options, os.environ, auth_method=password.auth_method, allow_unverified=allow_unverified_tls
+    )
     value = await password.current()
-    refused: Exception
-    try:
-        return await asyncpg.connect(dsn, password=str(value), **options)
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError) as error:
-        refused = error
+    refused = await _attempt(ready, password, value)
+    if not isinstance(refused, asyncpg.PostgresError):
+        return refused
     await password.rejected(value)
     again = await password.current()
-    if again == value:
-        raise refused
-    return await asyncpg.connect(dsn, password=str(again), **options)
+    if again != value:
+        refused = await _attempt(ready, password, again)
+        if not isinstance(refused, asyncpg.PostgresError):
+            return refused
+        await password.rejected(again)
+    raise refused
 
 
 def create_pool(
     dsn: str | None = None, *, password: PasswordSource, allow_unverified_tls: bool = False, **options: Any
 ) -> Pool:
-    """Make a pool (`async with`, or `await` it)."""
+    """Make a pool, to be entered with `async with` or awaited. The arguments are those of `asyncpg.create_pool`.
+
+    Raises `CredentialError`, as `connect` does.
+    """
     if options.get("connect") is not None:
-        raise CredentialError("`connect=` cannot be combined with `password=`: leave it out")
+        raise CredentialError("connect= cannot be combined with password=: leave it out")
+
+    check(dsn, auth_method=password.auth_method, allow_unverified_tls=allow_unverified_tls, **options)
 
     async def open_connection(*arguments: Any, **keywords: Any) -> Connection:
         return await connect(*arguments, password=password, allow_unverified_tls=allow_unverified_tls, **keywords)
 
     return asyncpg.create_pool(dsn, connect=open_connection, **options)
+
+
+def check(dsn: str | None = None, *, auth_method: str, allow_unverified_tls: bool = False, **options: Any) -> None:
+    """Raise what `connect` with these arguments would refuse: `CredentialError`. Nothing is connected."""
+    connect_options(dsn, options, os.environ, auth_method=auth_method, allow_unverified=allow_unverified_tls)
+
+
+async def _attempt(ready: dict[str, Any], password: PasswordSource, value: str) -> Any:
+    """Return the connection, or the error of a refused login."""
+    try:
+        # asyncpg takes exactly `str`; the plain text is nobody's local variable here.
+        connection = await asyncpg.connect(password=str(value), **ready)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:  # 28000; 28P01 is a subclass
+        return without_frames(error)
+    except ssl.SSLCertVerificationError as error:
+        error.add_note(certificate_advice(password.auth_method))
+        raise without_frames(error) from None
+    except BaseException as error:  # noqa: BLE001 - none may carry the driver's frames
+        raise without_frames(error)  # noqa: B904 - it is the same error
+    note_accepted(password, value)
+    return connection

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tegata_credentials.errors import CredentialError, IdentityUnavailable, missing_extra
+from tegata_credentials.errors import CredentialError, missing_extra
 from tegata_credentials.threads import InThread
 from tegata_credentials.token_state import Token
 

@@ -24,6 +24,7 @@ __all__ = [
     "SyncRotatingSecret",
     "SyncSecretReader",
     "is_token_method",
+    "note_accepted",
 ]
 
 AuthMethod = Literal["password", "managed_identity", "aws_iam", "secret"]
@@ -189,3 +190,10 @@ class _SyncReading:
 
     def close(self) -> None:
         pass
+
+
+def note_accepted(password: PasswordSource | SyncPasswordSource, value: str) -> None:
+    """Tell a source that a login has succeeded, if it wants to know: an optional method, `accepted(value)`."""
+    accepted = getattr(password, "accepted", None)
+    if accepted is not None:
+        accepted(value)

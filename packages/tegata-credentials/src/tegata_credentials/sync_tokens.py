@@ -105,6 +105,10 @@ class SyncTokenSource:
         if self._process().state.reject(value):
             log.warning("the database has rejected the token", extra={"auth_method": self._auth_method})
 
+    def accepted(self, value: str) -> None:
+        """Say that the database has let somebody in with `value`. Optional: it sharpens the judgement of rejections."""
+        self._process().state.accept(value)
+
     def close(self) -> None:
         """Close the provider. `current` raises afterwards; a fetch under way ends by itself."""
         self._closed = True

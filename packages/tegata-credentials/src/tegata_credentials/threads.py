@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from tegata_credentials.sync_tokens import SyncTokenProvider
@@ -54,10 +55,8 @@ async def run(call: Callable[[], Result]) -> Result:
 
     def work() -> None:
         outcome = _attempt(call)
-        try:
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody is waiting
             loop.call_soon_threadsafe(land, outcome)
-        except RuntimeError:
-            pass  # the loop has ended meanwhile: nobody is waiting
 
     threading.Thread(target=work, name="tegata-token", daemon=True).start()
     return (await landed)()

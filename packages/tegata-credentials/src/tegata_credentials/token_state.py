@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from tegata_credentials.errors import IdentityUnavailable
 
@@ -77,9 +77,6 @@ class Standing(Enum):
     ABSENT = "absent"
 
 
-_UNTRIED: Final = 2.0  # a replacement rejected within so many seconds of its arrival has probably never worked
-
-
 @dataclass(slots=True)
 class _Held:
     value: HiddenText
@@ -88,6 +85,8 @@ class _Held:
     wall: float
     ticks: float
     replaces_rejected: bool
+    accepted: bool = False
+    disappointing: bool = False
 
 
 class TokenState:
@@ -103,8 +102,7 @@ class TokenState:
         self._must_discard = False
         self._failure: tuple[IdentityUnavailable, float] | None = None
         self._failures = 0
-        self._early_rejections = 0
-        self._rejection_counted = False
+        self._disappointments = 0
 
     def __repr__(self) -> str:
         return f"<TokenState {self.look()[0].value}>"
@@ -127,9 +125,7 @@ class TokenState:
             if self._failure is None:
                 return None
             error, at = self._failure
-            pause = self._policy.failure_pause
-            if self._look()[1] is not None:
-                pause = min(self._policy.longest_pause, pause * 2.0 ** min(self._failures - 1, 10))
+            pause = self._pause(1 if self._look()[1] is None else self._failures)
             return error.again() if self._ticks() < at + pause else None
 
     def begin(self) -> tuple[int, bool]:
@@ -158,7 +154,6 @@ class TokenState:
             replaces = self._must_discard or self._replaces(token.value)
             self._held = _Held(HiddenText(token.value), refresh, dead, now, self._ticks(), replaces)
             self._must_discard = False
-            self._rejection_counted = False
             self._failure, self._failures = None, 0
             return life
 
@@ -169,36 +164,42 @@ class TokenState:
                 self._failure = error.again(), self._ticks()
                 self._failures += 1
 
+    def accept(self, value: str) -> None:
+        """Remember that the database has let somebody in with `value`."""
+        with self._lock:
+            if self._held is not None and self._held.value == value:
+                self._held.accepted = True
+                self._disappointments = 0
+
     def reject(self, value: str) -> bool:
         """Drop the token if it is `value`. Return whether it was dropped.
 
-        Of many rejections of one token the first drops it. A replacement that is rejected at once stays for a pause
-        that doubles with each such disappointment: if the database refuses every token, the fault is elsewhere, and
-        the identity endpoint is not asked at each login.
+        Of many rejections of one token the first drops it. A replacement that has never been accepted stays for a
+        pause that doubles with each such disappointment: if the database refuses every token, the fault is elsewhere,
+        and the identity endpoint is not asked at each login.
         """
         with self._lock:
             held = self._held
             if held is None or held.value != value:
                 return False
-            age = self._age(held)
-            if not self._rejection_counted:
-                self._rejection_counted = True
-                early = held.replaces_rejected and age < _UNTRIED
-                self._early_rejections = self._early_rejections + 1 if early else 0
-            if self._early_rejections and age < self._pause_after_rejections():
-                return False
+            if held.replaces_rejected and not held.accepted:
+                self._disappointments += not held.disappointing
+                held.disappointing = True
+                if self._age(held) < self._pause(self._disappointments):
+                    return False
             self._held = None
             self._generation += 1
             self._must_discard = True
             self._failure, self._failures = None, 0
             return True
 
-    def _pause_after_rejections(self) -> float:
-        return min(self._policy.longest_pause, self._policy.failure_pause * 2.0 ** min(self._early_rejections - 1, 10))
+    def _pause(self, times: int) -> float:
+        return min(self._policy.longest_pause, self._policy.failure_pause * 2.0 ** min(times - 1, 10))
 
     def _replaces(self, value: str) -> bool:
-        # The same credential again, or its successor while rejections go on, inherits the doubt.
-        return self._held is not None and self._held.value == value and self._held.replaces_rejected
+        # The same credential once more inherits the doubt about it.
+        held = self._held
+        return held is not None and held.value == value and held.replaces_rejected and not held.accepted
 
     def _age(self, held: _Held) -> float:
         # The wall clock alone may be set; the other one alone stands still while the machine sleeps.

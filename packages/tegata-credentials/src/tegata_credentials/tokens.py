@@ -130,6 +130,10 @@ class TokenSource:
         if self._process().state.reject(value):
             log.warning("the database has rejected the token", extra={"auth_method": self._auth_method})
 
+    def accepted(self, value: str) -> None:
+        """Say that the database has let somebody in with `value`. Optional: it sharpens the judgement of rejections."""
+        self._process().state.accept(value)
+
     async def close(self) -> None:
         """End what is under way in this event loop and close the provider. `current` raises afterwards."""
         self._closed = True
