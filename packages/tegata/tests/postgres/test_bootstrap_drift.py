@@ -282,7 +282,7 @@ def test_a_role_that_was_dropped_comes_back(enter: Enter, role: str) -> None:
     superuser = enter("superuser")
     bootstrap(superuser, Plan())
     if role == OWNER:
-        run(superuser, "drop schema tegata", "drop owned by tegata_owner", "drop role tegata_owner")
+        run(superuser, "drop schema tegata, tegata_jobs", "drop owned by tegata_owner", "drop role tegata_owner")
     else:
         run(superuser, f"drop owned by {role}", f"drop role {role}")
     assert f"role {role} made" in bootstrap(superuser, Plan()).changed

@@ -120,13 +120,16 @@ STEPS = (
     ),
     Step(
         "the schema",
-        """select 'create schema tegata authorization tegata_owner', 'schema tegata made', 'member', true
-            where not exists (select from pg_namespace where nspname = 'tegata')
+        """select format('create schema %I authorization tegata_owner', w.name), format('schema %s made', w.name),
+                  'member', true
+             from (values ('tegata'), ('tegata_jobs')) w (name)
+            where not exists (select from pg_namespace where nspname = w.name)
             union all
-           select 'alter schema tegata owner to tegata_owner',
-                  format('schema tegata belongs to tegata_owner, no longer to %s', pg_get_userbyid(nspowner)),
+           select format('alter schema %I owner to tegata_owner', nspname),
+                  format('schema %s belongs to tegata_owner, no longer to %s', nspname, pg_get_userbyid(nspowner)),
                   'member', false
-             from pg_namespace where nspname = 'tegata' and pg_get_userbyid(nspowner) <> 'tegata_owner'""",
+             from pg_namespace
+            where nspname in ('tegata', 'tegata_jobs') and pg_get_userbyid(nspowner) <> 'tegata_owner'""",
     ),
     Step(
         "rights on the schema: the application and maintenance look in, nobody else makes anything",
@@ -137,13 +140,14 @@ STEPS = (
               and not exists (select from pg_namespace n, aclexplode(n.nspacl) x
                                where n.nspname = 'tegata' and x.grantee = r.oid and x.privilege_type = 'USAGE')
             union all
-           select format('revoke %s on schema tegata from %s cascade', x.privilege_type,
+           select format('revoke %s on schema %I from %s cascade', x.privilege_type, n.nspname,
                          case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end),
-                  format('%s loses %s on schema tegata',
-                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end, x.privilege_type),
+                  format('%s loses %s on schema %s',
+                         case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end,
+                         x.privilege_type, n.nspname),
                   'owner', false
              from pg_namespace n, aclexplode(n.nspacl) x
-            where n.nspname = 'tegata' and x.grantee <> n.nspowner
+            where n.nspname in ('tegata', 'tegata_jobs') and x.grantee <> n.nspowner
               and (x.privilege_type = 'CREATE' or x.grantee = 0)""",
     ),
     Step(
@@ -154,7 +158,8 @@ STEPS = (
                          case when x.grantee = 0 then 'PUBLIC' else pg_get_userbyid(x.grantee) end, n.nspname),
                   case when pg_has_role(n.nspowner, 'USAGE') then 'self' else 'no' end, false
              from pg_namespace n, aclexplode(n.nspacl) x
-            where n.nspname not in ('tegata', 'pg_catalog', 'information_schema') and n.nspname !~ '^pg_(toast|temp)'
+            where n.nspname not in ('tegata', 'tegata_jobs', 'pg_catalog', 'information_schema')
+              and n.nspname !~ '^pg_(toast|temp)'
               and x.privilege_type = 'CREATE' and x.grantee <> n.nspowner
               and (x.grantee = 0 or pg_get_userbyid(x.grantee) in
                      ('tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_owner'))""",
