@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,10 +144,7 @@ def test_an_address_survives_being_written_and_read(user, database, host, port):
     assert read(DATABASE_URL=made.url(), DATABASE_AUTH="aws_iam") == made
 
 
-@given(st.text(max_size=40))
-def test_any_text_is_read_or_refused(text):
-    for auth in ("password", "aws_iam"):
-        try:
-            read(DATABASE_URL=f"postgresql://{text}", DATABASE_AUTH=auth)
-        except SettingsError as error:
-            assert error.problems
+@given(st.text(max_size=40), st.sampled_from(["password", "aws_iam"]))
+def test_any_text_is_read_or_refused(text, auth):
+    with suppress(SettingsError):
+        assert read(DATABASE_URL=f"postgresql://{text}", DATABASE_AUTH=auth).user

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,15 +44,20 @@ class _Examination:
         if settings is None:
             return
         context = self._choose_tls(settings)
-        is_reachable = await self._find_way(settings, context)
+        is_reachable, offers_tls = await self._find_way(settings, context)
         secret = await self._get_secret(settings)
         if secret is None or not is_reachable:
             self.checks.append(skipped("login", "not tried, for what is said above"))
             await self._compare_clock(settings)
             return
-        outcome = await login.log_in(settings, secret, context, clock=self.clock)
+        if find_spec("asyncpg") is None:
+            self.checks.append(failed("login", "kit_incomplete", problem="asyncpg is not installed"))
+            return
+        tls = context or ("require" if offers_tls else "disable")
+        outcome = await login.log_in(settings, secret, tls, clock=self.clock)
         if isinstance(outcome, login.Inside):
-            self.checks += login.judge_inside(outcome, must_be_encrypted=context is not None)
+            near = settings.auth == "password" and network.is_loopback(settings.host)
+            self.checks += login.judge_inside(outcome, must_be_encrypted=context is not None, is_local_password=near)
             return
         object_id = self.claims.get("oid")
         self.checks.append(login.judge_refusal(outcome, settings, object_id=object_id))
@@ -64,10 +70,18 @@ class _Examination:
             for problem in error.problems:
                 reason = "password_in_url" if problem.name == "password_in_url" else "settings_unusable"
                 self.checks.append(failed("settings", reason, problem=problem.says))
-            return None
+            if [problem.name for problem in error.problems] != ["password_in_url"]:
+                return None
+            settings = self._without_password()
         place = f"{settings.user} at {settings.host}:{settings.port}, database {settings.database}"
         self.checks.append(ok("settings", f"{settings.auth}: {place}"))
         return settings
+
+    def _without_password(self) -> DatabaseSettings:
+        """Go on as if the password had been removed: it is rarely the only thing to mend."""
+        as_password = {**self.environ, "DATABASE_AUTH": "password", "USE_MANAGED_IDENTITY": ""}
+        url = DatabaseSettings.from_environment(as_password).url()
+        return DatabaseSettings.from_environment({**self.environ, "DATABASE_URL": url})
 
     def _choose_tls(self, settings: DatabaseSettings) -> ssl.SSLContext | None:
         """Return what the certificate is checked with; None where nothing is checked: a password, or one machine."""
@@ -87,16 +101,18 @@ class _Examination:
             self.checks.append(failed("tls", "tls_root_unreadable", file=root))
             return ssl.create_default_context()
 
-    async def _find_way(self, settings: DatabaseSettings, context: ssl.SSLContext | None) -> bool:
-        """Whether a login can be tried at all."""
+    async def _find_way(self, settings: DatabaseSettings, context: ssl.SSLContext | None) -> tuple[bool, bool]:
+        """Whether a login can be tried at all, and whether the server offers TLS."""
         if settings.host.startswith("/"):
             self.checks.append(skipped("name", "a Unix socket: there is no network between us"))
-            return True
-        found = [await network.check_name(settings)]
-        if found[0].result == "ok":
-            found += await network.check_way(settings, context)
-        self.checks += found
-        return not any(check.result == "failed" for check in found)
+            return True, False
+        name = await network.check_name(settings)
+        self.checks.append(name)
+        if name.result == "failed":
+            return False, False
+        way = await network.check_way(settings, context)
+        self.checks += way.checks
+        return not any(check.result == "failed" for check in way.checks), way.offers_tls
 
     async def _get_secret(self, settings: DatabaseSettings) -> str | None:
         """Return the password, or a token that was judged; None if there is none, or sending it would be wrong."""

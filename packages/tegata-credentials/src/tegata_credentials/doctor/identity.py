@@ -9,11 +9,12 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tegata_credentials.doctor.report import Check, failed, ok
-from tegata_credentials.errors import CredentialError
+from tegata_credentials.errors import CredentialError, IdentityUnavailable
 from tegata_credentials.settings import DatabaseSettings
+from tegata_credentials.tokens import TokenSource
 
-TIMEOUT_SECONDS = 20.0
 _IMDS = "http://169.254.169.254"
+_ADDRESSES = ("IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
 # Where the platform sets the first, it sets the second with it.
 _PAIRS = (
     ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
@@ -30,25 +31,23 @@ async def take_token(settings: DatabaseSettings, environ: Mapping[str, str]) -> 
     except CredentialError as error:
         # Made before anything is asked for: the text is ours, and there is no token yet.
         return failed("identity", "kit_incomplete", problem=str(error)), None
+    # Through a source, which bounds the time and hides what a provider's own exceptions may quote.
+    source = TokenSource(provider, auth_method=settings.auth)
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            token = await provider.fetch()
-    except CredentialError as error:
-        return await _explain(settings, environ, error), None
-    except TimeoutError:
-        return await _explain(settings, environ, None), None
+        token = await source.current()
+    except IdentityUnavailable as error:
+        return await _explain(settings, environ, error.reason), None
     finally:
-        await provider.close()
-    return ok("identity", "there is an identity, and a token for it"), token.value
+        await source.close()
+    return ok("identity", "there is an identity, and a token for it"), token
 
 
 def identity_address(environ: Mapping[str, str]) -> str:
     """Return where the identity endpoint of Azure is, as the SDK would find it."""
-    return environ.get("IDENTITY_ENDPOINT") or environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS
+    return next((environ[variable] for variable in _ADDRESSES if environ.get(variable)), _IMDS)
 
 
-async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], error: CredentialError | None) -> Check:
-    why = "no answer in time" if error is None else str(getattr(error, "reason", None) or type(error).__name__)
+async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], why: str) -> Check:
     if settings.auth == "aws_iam":
         return failed("identity", "aws_credentials_missing", why=why)
     for present, absent in _PAIRS:
@@ -59,6 +58,9 @@ async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], error
         if not await asyncio.to_thread(os.path.exists, assertion):
             return failed("identity", "assertion_missing")
     elif not await _answers(identity_address(environ)):
+        named = next((variable for variable in _ADDRESSES if environ.get(variable)), None)
+        if named is not None:
+            return failed("identity", "identity_endpoint_silent", variable=named)
         return failed("identity", "identity_endpoint_missing")
     return failed("identity", "identity_unavailable", why=why)
 

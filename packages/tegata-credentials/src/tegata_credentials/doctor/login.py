@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tegata_credentials.doctor.report import Check, failed, ok, skipped
 from tegata_credentials.grants import GrantsError, build_mapping
@@ -38,16 +38,20 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nobody got in: a SQLSTATE, or a word of ours. `is_pam` tells RDS's IAM check from its password check."""
+    """Why nobody got in: a SQLSTATE, or a word of ours, and what the server's text told beyond it."""
 
     sqlstate: str
-    is_pam: bool = False
+    hint: Literal["pam", "no rule", "no login", "none"] = "none"
 
 
 async def log_in(
-    settings: DatabaseSettings, secret: str, context: ssl.SSLContext | None, *, clock: Callable[[], float] = time.time
+    settings: DatabaseSettings, secret: str, tls: ssl.SSLContext | str, *, clock: Callable[[], float] = time.time
 ) -> Inside | Refusal:
-    """Connect with asyncpg, ask, and leave. The server's texts are looked at and not kept: they quote what was sent."""
+    """Connect with asyncpg, ask, and leave. The server's texts are looked at and not kept: they quote what was sent.
+
+    `tls` is what the certificate is checked with, or `require` or `disable`. Never `prefer`: it tries twice, and only
+    the second refusal would be seen.
+    """
     import asyncpg
 
     try:
@@ -57,8 +61,8 @@ async def log_in(
                 port=settings.port,
                 user=settings.user,
                 database=settings.database,
-                password=secret,
-                ssl=context or "prefer",
+                password=str(secret),  # the driver takes no subclass of str
+                ssl=tls,
                 timeout=TIMEOUT_SECONDS,
             )
             try:
@@ -68,14 +72,14 @@ async def log_in(
             finally:
                 connection.terminate()
     except asyncpg.PostgresError as error:
-        return Refusal(error.sqlstate or "unknown", is_pam=str(error).startswith("PAM "))
+        return Refusal(error.sqlstate or "unknown", _read_hint(str(error)))
     except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
         return Refusal("timeout" if isinstance(error, TimeoutError) else type(error).__name__)
     return Inside(row["role"], row["rolsuper"], row["rolbypassrls"], row["tls"], row["now"] - middle)
 
 
-def judge_inside(inside: Inside, *, must_be_encrypted: bool) -> list[Check]:
-    """Judge a login that worked."""
+def judge_inside(inside: Inside, *, must_be_encrypted: bool, is_local_password: bool = False) -> list[Check]:
+    """Judge a login that worked. With a password and no network a powerful role is worth a note only."""
     checks = [ok("login", f"logged in as {inside.role}"), judge_clock(inside.clock_ahead_seconds, "the server's")]
     if inside.is_encrypted:
         checks.append(ok("encryption", "the connection is encrypted"))
@@ -85,7 +89,8 @@ def judge_inside(inside: Inside, *, must_be_encrypted: bool) -> list[Check]:
         checks.append(skipped("encryption", "the connection stays within this machine"))
     if inside.is_superuser or inside.bypasses_policies:
         attribute = "superuser" if inside.is_superuser else "BYPASSRLS"
-        checks.append(failed("role", "role_too_powerful", role=inside.role, attribute=attribute))
+        found = failed("role", "role_too_powerful", role=inside.role, attribute=attribute)
+        checks.append(skipped("role", found.says) if is_local_password else found)
     else:
         checks.append(ok("role", "row-level security binds the role"))
     return checks
@@ -111,8 +116,21 @@ def judge_refusal(refusal: Refusal, settings: DatabaseSettings, *, object_id: st
         "57P03": "server_not_ready",
     }.get(refusal.sqlstate)
     if known is None and refusal.sqlstate in ("28P01", "28000"):
+        if refusal.hint == "no rule":
+            return failed("login", "no_login_rule", **case)
+        if refusal.hint == "no login":
+            return failed("login", "role_cannot_log_in", **case)
         return _judge_credential(refusal, settings, case, object_id)
     return failed("login", known or "login_failed", **case)
+
+
+def _read_hint(text: str) -> Literal["pam", "no rule", "no login", "none"]:
+    """Tell apart what one SQLSTATE covers. A server with other than English messages tells nothing here."""
+    if text.startswith("PAM authentication failed"):
+        return "pam"
+    if text.startswith(("no pg_hba.conf entry", "pg_hba.conf rejects")):
+        return "no rule"
+    return "no login" if text.endswith("is not permitted to log in") else "none"
 
 
 def _judge_credential(
@@ -122,10 +140,10 @@ def _judge_credential(
         sql = _mapping_sql(settings, object_id)
         return failed("login", "role_not_mapped", sql=sql, oid=object_id or "not in the token", **case)
     if settings.auth == "aws_iam":
-        if refusal.is_pam:
+        if refusal.hint == "pam":
             return failed("login", "iam_refused", **case)
         return failed("login", "role_lacks_rds_iam", sql=build_mapping("aws", settings.user).sql, **case)
-    return failed("login", "password_refused" if refusal.sqlstate == "28P01" else "no_login_rule", **case)
+    return failed("login", "password_refused", **case)
 
 
 def _mapping_sql(settings: DatabaseSettings, object_id: str | None) -> str | None:

@@ -12,6 +12,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,14 @@ from tegata_credentials.settings import DatabaseSettings
 TIMEOUT_SECONDS = 5.0
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _EXPIRED, _NOT_YET_VALID, _WRONG_NAME, _WRONG_ADDRESS = 10, 9, 62, 64  # X509_V_ERR_* of OpenSSL
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What was found between us and the server."""
+
+    checks: list[Check]
+    offers_tls: bool = False
 
 
 def is_loopback(host: str) -> bool:
@@ -47,21 +56,23 @@ async def check_name(settings: DatabaseSettings) -> Check:
     return ok("name", f"{settings.host} is {', '.join(addresses)}")
 
 
-async def check_way(settings: DatabaseSettings, context: ssl.SSLContext | None) -> list[Check]:
+async def check_way(
+    settings: DatabaseSettings, context: ssl.SSLContext | None, *, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Way:
     """Connect, ask for TLS and complete it with `context`; without one, only see whether TLS is offered."""
     case: dict[str, Any] = {"host": settings.host, "port": settings.port}
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             return await _talk(settings, context, case)
     except TimeoutError:
-        return [failed("port", "port_silent", **case)]
+        return Way([failed("port", "port_silent", **case)])
     except ConnectionRefusedError:
-        return [failed("port", "port_closed", **case)]
+        return Way([failed("port", "port_closed", **case)])
     except OSError:
-        return [failed("port", "port_silent", **case)]
+        return Way([failed("port", "port_silent", **case)])
 
 
-async def _talk(settings: DatabaseSettings, context: ssl.SSLContext | None, case: dict[str, Any]) -> list[Check]:
+async def _talk(settings: DatabaseSettings, context: ssl.SSLContext | None, case: dict[str, Any]) -> Way:
     reader, writer = await asyncio.open_connection(settings.host, settings.port)
     try:
         writer.write(_SSL_REQUEST)
@@ -72,13 +83,13 @@ async def _talk(settings: DatabaseSettings, context: ssl.SSLContext | None, case
         except ConnectionError:
             answer = b""
         if answer not in (b"S", b"N"):
-            return [failed("port", "no_postgresql", **case)]
+            return Way([failed("port", "no_postgresql", **case)])
         reached = ok("port", "a PostgreSQL answers at {host}:{port}".format(**case))
         if answer == b"N":
-            return [reached, failed("tls", "tls_off") if context else skipped("tls", "the server speaks no TLS")]
+            return Way([reached, failed("tls", "tls_off") if context else skipped("tls", "the server speaks no TLS")])
         if context is None:
-            return [reached, skipped("tls", "offered; not needed within one machine")]
-        return [reached, await _complete(writer, context, settings.host)]
+            return Way([reached, skipped("tls", "offered; the certificate is not checked")], offers_tls=True)
+        return Way([reached, await _complete(writer, context, settings.host)], offers_tls=True)
     finally:
         writer.transport.abort()
 

@@ -79,6 +79,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "In Azure, switch on an identity (App Service: Settings, Identity). On your own machine, sign in with "
             "`az login`, or set DATABASE_AUTH=password for a local database.",
         ),
+        "identity_endpoint_silent": Reason(
+            "nothing answers at the identity endpoint that {variable} names",
+            "In Azure, restart the service: the platform sets the address at each start. Elsewhere, unset it.",
+        ),
         "identity_endpoint_incomplete": Reason(
             "{present} is set, but {absent} is not",
             "Set both or neither: the platform sets them together, and a hand-made environment often loses one.",
@@ -142,6 +146,9 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "no_login_rule": Reason(
             "the server has no rule that lets {role} in from here (SQLSTATE {sqlstate})",
             "Check the firewall and, on a server of your own, pg_hba.conf; a rule may demand TLS.",
+        ),
+        "role_cannot_log_in": Reason(
+            "the role {role} is NOLOGIN (SQLSTATE {sqlstate})", "ALTER ROLE ... LOGIN, or name another role in the URL."
         ),
         "database_missing": Reason(
             "there is no database {database} (SQLSTATE {sqlstate})", "Check the end of DATABASE_URL."
