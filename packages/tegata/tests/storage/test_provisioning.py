@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -230,16 +231,26 @@ async def test_what_has_expired_is_purged_and_what_lives_stays(world: World) -> 
     assert not (await storage.find_token_state(tenant_id, token_id="j", grant_id=grant.grant_id)).active
 
 
-async def test_audit_events_are_kept_as_long_as_the_operator_says(world: World) -> None:
-    old, young = event("old", at=NOW), event("young", at=NOW + 1)
+async def test_audit_events_go_by_whole_months_as_long_after_their_end_as_the_operator_says(world: World) -> None:
+    february = datetime(2027, 2, 1, tzinfo=UTC).timestamp()
+    old, young = event("old", at=NOW), event("young", at=february)
     await world.storage.write_events([(world.here.tenant_id, old), (world.here.tenant_id, young)])
-    end = NOW + 400 * 24 * 3600
+    end = february + 400 * 24 * 3600
     await world.operator.purge_expired(now=end - 1)
     assert {"old", "young"} <= set(await world.event_types())
     assert (await world.operator.purge_expired(now=end))["audit_event"] >= 1
     assert (set(await world.event_types()) & {"old", "young"}) == {"young"}
-    await world.operator.purge_expired(now=NOW + 1 + 24 * 3600, audit_retention_days=1)
+    await world.operator.purge_expired(now=february + 29 * 24 * 3600, audit_retention_days=1)
     assert "young" not in await world.event_types()
+
+
+async def test_an_event_that_is_written_again_is_kept_once(world: World) -> None:
+    for at in (0.0, NOW + 0.123456, 4e9):
+        again = event("told.twice", at=at)
+        for _ in range(2):
+            await world.storage.write_events([(world.here.tenant_id, again)])
+        assert (await world.event_types()).count("told.twice") == 1
+        await world.operator.purge_expired(now=at + 500 * 24 * 3600)
 
 
 async def test_a_ready_store_passes_its_check(world: World) -> None:

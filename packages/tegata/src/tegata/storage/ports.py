@@ -338,9 +338,18 @@ class Provisioning(Protocol):
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool: ...
 
     async def purge_expired(
-        self, *, now: float, batch: int = 1000, audit_retention_days: int = AUDIT_RETENTION_DAYS
+        self,
+        *,
+        now: float,
+        batch: int = 1000,
+        audit_retention_days: int = AUDIT_RETENTION_DAYS,
+        budget_seconds: float = 300.0,
     ) -> Mapping[str, int]:
-        """Delete expired rows, and audit events older than so many days, of every tenant; return rows by table."""
+        """Delete expired rows of every tenant; return rows by table.
+
+        Audit events go by whole months (UTC), when so many days have passed since the month's end. What is left after
+        `budget_seconds` waits for the next run; any number of runs at once, and one that is killed, do no harm.
+        """
         ...
 
 

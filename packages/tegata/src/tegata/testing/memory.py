@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from tegata.storage.ports import ChangeCallback
@@ -31,7 +32,12 @@ class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator, MemoryMarkedRead
         self._clock = clock
 
     async def purge_expired(
-        self, *, now: float, batch: int = 1000, audit_retention_days: int = AUDIT_RETENTION_DAYS
+        self,
+        *,
+        now: float,
+        batch: int = 1000,
+        audit_retention_days: int = AUDIT_RETENTION_DAYS,
+        budget_seconds: float = 300.0,
     ) -> Mapping[str, int]:
         """Delete what PostgreSQL's purge would delete."""
         removed: dict[str, int] = {}
@@ -42,6 +48,8 @@ class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator, MemoryMarkedRead
 
 
 def _purge(tables: Tables, now: float, audit_retention_days: int) -> dict[str, int]:
+    before = datetime.fromtimestamp(now - audit_retention_days * 24 * 3600, UTC)
+    month = before.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
     counts = {
         "session": _drop(tables.sessions, lambda s: s.expires_at <= now),
         "authorization_code": _drop(tables.codes, lambda c: c.record.expires_at <= now - _CODES_SECONDS),
@@ -50,7 +58,7 @@ def _purge(tables: Tables, now: float, audit_retention_days: int) -> dict[str, i
         "revoked_token": _drop(tables.revoked_tokens, lambda end: end <= now),
         "interaction": _drop(tables.interactions, lambda i: i.expires_at <= now),
         "assertion": _drop(tables.assertions, lambda end: end <= now),
-        "audit_event": _drop(tables.events, lambda e: e.at <= now - audit_retention_days * 24 * 3600),
+        "audit_event": _drop(tables.events, lambda e: e.at < month),
         "throttle": _drop(tables.throttles, lambda f: f.last_failure_at <= now - _CODES_SECONDS),
     }
     counts["grant_record"] = _drop(tables.families, lambda f: f.expires_at <= now - _GRANTS_SECONDS)

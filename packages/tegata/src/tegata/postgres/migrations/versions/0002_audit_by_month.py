@@ -146,11 +146,18 @@ def functions() -> None:
            where i.inhparent = 'tegata.audit_event'::regclass and b.shown <> 'DEFAULT'
         $$
     """)
+    op.execute("""
+        create function tegata.count_audit_events_without_month(p_most integer) returns bigint
+          language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+          select count(*) from (select from tegata.audit_event_other limit p_most) o
+        $$
+    """)
     op.execute(ADD)
     op.execute(DROP)
     op.execute(PURGE)
     for signature in (
         "audit_partitions()",
+        "count_audit_events_without_month(integer)",
         "add_audit_partition(timestamptz, integer)",
         "drop_audit_partition(timestamptz)",
         "purge_audit_rows(timestamptz, integer)",
