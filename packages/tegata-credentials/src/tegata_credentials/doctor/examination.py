@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from tegata_credentials.doctor import identity, login, network, presented
 from tegata_credentials.doctor.report import Check, Report, failed, ok, skipped
+from tegata_credentials.errors import CredentialError
 from tegata_credentials.settings import DatabaseSettings, SettingsError
+from tegata_credentials.tls import VERIFIED, build_context, is_local
 
 _STS = "https://sts.{region}.amazonaws.com/"
 
@@ -56,7 +58,7 @@ class _Examination:
         tls = context or ("require" if offers_tls else "disable")
         outcome = await login.log_in(settings, secret, tls, clock=self.clock)
         if isinstance(outcome, login.Inside):
-            near = settings.auth == "password" and network.is_loopback(settings.host)
+            near = settings.auth == "password" and is_local(settings.host)
             self.checks += login.judge_inside(outcome, must_be_encrypted=context is not None, is_local_password=near)
             return
         object_id = self.claims.get("oid")
@@ -86,19 +88,17 @@ class _Examination:
     def _choose_tls(self, settings: DatabaseSettings) -> ssl.SSLContext | None:
         """Return what the certificate is checked with; None where nothing is checked: a password, or one machine."""
         options = dict(settings.options)
-        mode = options.get("sslmode", self.environ.get("PGSSLMODE", ""))
-        root = options.get("sslrootcert", self.environ.get("PGSSLROOTCERT"))
-        near = network.is_loopback(settings.host)
-        if settings.auth != "password" and mode not in ("", "verify-full") and not near:
-            where = "DATABASE_URL" if "sslmode" in options else "PGSSLMODE"
-            self.checks.append(failed("tls", "tls_setting_weak", where=where, mode=mode))
-        is_checked = mode == "verify-full" or (settings.auth != "password" and (not near or root is not None))
-        if settings.host.startswith("/") or not is_checked:
+        mode = options.get("sslmode", "").replace("_", "-")
+        near = is_local(settings.host)
+        if settings.auth != "password" and not near and mode not in ("", VERIFIED):
+            self.checks.append(failed("tls", "tls_setting_weak", mode=mode))
+        is_wanted = mode == VERIFIED or "sslrootcert" in options
+        if settings.host.startswith("/") or not (is_wanted or (settings.auth != "password" and not near)):
             return None
         try:
-            return ssl.create_default_context(cafile=None if root in (None, "system") else root)
-        except (OSError, ssl.SSLError):
-            self.checks.append(failed("tls", "tls_root_unreadable", file=root))
+            return build_context(options, self.environ)
+        except CredentialError as error:
+            self.checks.append(failed("tls", "tls_files_unreadable", problem=str(error)))
             return ssl.create_default_context()
 
     async def _find_way(self, settings: DatabaseSettings, context: ssl.SSLContext | None) -> tuple[bool, bool]:

@@ -33,17 +33,6 @@ class Way:
     offers_tls: bool = False
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name: a Unix socket, `localhost`, or a loopback address."""
-    if host.startswith("/") or host == "localhost":
-        return True
-    with suppress(ValueError):
-        import ipaddress
-
-        return ipaddress.ip_address(host).is_loopback
-    return False
-
-
 async def check_name(settings: DatabaseSettings) -> Check:
     """Resolve the host."""
     loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "environment, where many can read it.",
         ),
         "tls_setting_weak": Reason(
-            "{where} asks for sslmode={mode}, which does not check who answers; the token would go to whoever does",
+            "DATABASE_URL asks for sslmode={mode}, which does not prove who answers; the token would go to whoever does",
             "Remove it: verify-full is the default for tokens.",
         ),
         "kit_incomplete": Reason(
@@ -59,9 +59,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Give the authority's certificate: add ?sslrootcert=FILE to DATABASE_URL. For RDS it is the bundle "
             "global-bundle.pem from the RDS user guide; Azure's roots are in an up-to-date ca-certificates package.",
         ),
-        "tls_root_unreadable": Reason(
-            "the file of trusted certificates cannot be read: {file}",
-            "Check sslrootcert in DATABASE_URL, or PGSSLROOTCERT, and that the file is in the container.",
+        "tls_files_unreadable": Reason(
+            "{problem}", "See that the files named in DATABASE_URL or PGSSLROOTCERT are there, in the container too."
         ),
         "tls_wrong_name": Reason(
             "the server's certificate is for another name than {host}",
