@@ -6,7 +6,7 @@ are accepted where noted. A secret has no default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,8 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from tegata.crypto.envelope import Envelope
 from tegata.identity.throttle import ThrottleLimits
-from tegata.postgres.target import ConnectionTarget
-from tegata.protocol.redirect_uris import is_loopback
+from tegata.postgres.ways_in import WayRules
 from tegata.storage.records import AUDIT_RETENTION_DAYS
 
 PREFIX = "TEGATA_"
@@ -62,6 +61,27 @@ class Settings(BaseModel):
         description="A hot standby of the same PostgreSQL, as the application role, for audit searches and lists. "
         "What it has not caught up with is read from the writer.",
     )
+    database_listen_url: SecretStr | None = Field(
+        None,
+        description="The database of TEGATA_DATABASE_URL without the pooler: changes are announced to sessions, which "
+        "a transaction pooler does not give. Needed with TEGATA_DATABASE_TRANSACTION_POOLER.",
+    )
+    database_transaction_pooler: bool = Field(
+        False,
+        description="TEGATA_DATABASE_URL leads through a PgBouncer with pool_mode=transaction: nothing of a session is "
+        "relied upon. Without a pooler it only costs time.",
+    )
+    database_auth: Literal["password", "managed_identity", "aws_iam"] = Field(
+        "password",
+        description="How logins prove who they are: a password in the URL, a token of Azure's managed identity, or one "
+        "of AWS IAM. Also DATABASE_AUTH; USE_MANAGED_IDENTITY=true means managed_identity.",
+    )
+    database_azure_client_id: str | None = Field(
+        None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
+    )
+    database_aws_region: str | None = Field(
+        None, description="The region tokens are signed for, where the host's name does not say it."
+    )
     maintenance_database_url: SecretStr | None = Field(
         None, description="PostgreSQL as the maintenance role, for `tegata apply`, `export` and `keys`."
     )
@@ -72,8 +92,23 @@ class Settings(BaseModel):
         None, description="PostgreSQL as its administrator, for `tegata db bootstrap` and for nothing else."
     )
     database_pool_size: int = Field(10, ge=1, le=500, description="Connections of each worker. Also DB_POOL_SIZE.")
+    database_pool_overflow: int = Field(
+        0, ge=0, le=500, description="Is added to TEGATA_DATABASE_POOL_SIZE; there is one pool with one bound."
+    )
+    database_pool_recycle_seconds: float = Field(
+        1800.0,
+        ge=1,
+        le=86_400,
+        description="A connection is replaced after this long. Has nothing to do with the life of tokens.",
+    )
+    database_pool_pre_ping: bool = Field(
+        True, description="Ask a connection that was idle for 30 s whether it lives before a request uses it."
+    )
     database_pool_wait_seconds: float = Field(
         5.0, gt=0, le=60, description="How long a request waits for a connection before it is answered 503."
+    )
+    database_pool_queue: int = Field(
+        500, ge=0, le=10_000, description="Requests of a worker that may wait; beyond, 503 comes at once."
     )
     database_statement_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Longest statement.")
 
@@ -127,6 +162,7 @@ class Settings(BaseModel):
             text = _read(environ, name, secret=field.annotation == (SecretStr | None), problems=problems)
             if text is not None:
                 values[name] = text
+        _add_managed_identity(environ, values, problems)
         values.update({name: value for name, value in overrides.items() if value is not None})
         if problems:
             raise SettingsError(problems)
@@ -137,6 +173,11 @@ class Settings(BaseModel):
             raise SettingsError(
                 [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
             ) from None
+
+    @property
+    def ways_in(self) -> WayRules:
+        """Return what database URLs have to keep to."""
+        return WayRules(self.database_auth, self.allow_unverified_database_tls)
 
     @property
     def throttle(self) -> ThrottleLimits:
@@ -150,9 +191,32 @@ class Settings(BaseModel):
         )
 
 
-ALIASES = {"database_url": "DATABASE_URL", "database_pool_size": "DB_POOL_SIZE"}
+ALIASES = {
+    "database_url": "DATABASE_URL",
+    "database_auth": "DATABASE_AUTH",
+    "database_azure_client_id": "AZURE_CLIENT_ID",
+    "database_aws_region": "AWS_REGION",
+    "database_pool_size": "DB_POOL_SIZE",
+    "database_pool_overflow": "DB_MAX_OVERFLOW",
+    "database_pool_recycle_seconds": "DB_POOL_RECYCLE",
+    "database_pool_pre_ping": "DB_POOL_PRE_PING",
+}
 # More free failures than this is no throttling.
 _MOST_FREE_FAILURES = 1000
+
+
+_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+
+
+def _add_managed_identity(environ: Mapping[str, str], values: dict[str, Any], problems: list[str]) -> None:
+    """USE_MANAGED_IDENTITY=true is another word for managed_identity."""
+    word = environ.get("USE_MANAGED_IDENTITY", "").strip().lower()
+    if word in _NO:
+        return
+    if word not in _YES:
+        problems.append("USE_MANAGED_IDENTITY is neither true nor false")
+    elif values.setdefault("database_auth", "managed_identity") != "managed_identity":
+        problems.append("USE_MANAGED_IDENTITY and TEGATA_DATABASE_AUTH contradict each other; keep one of them")
 
 
 def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list[str]) -> str | None:
@@ -239,31 +303,30 @@ def _master_key(settings: Settings) -> str | None:
 def _database(settings: Settings) -> str | None:
     if settings.database_url is None:
         return "TEGATA_DATABASE_URL (or TEGATA_DATABASE_URL_FILE) is not set; it names the application role"
-    return _remote_database(settings, "TEGATA_DATABASE_URL", settings.database_url)
-
-
-def _reader(settings: Settings) -> str | None:
-    if settings.database_reader_url is None:
-        return None
-    return _remote_database(settings, "TEGATA_DATABASE_READER_URL", settings.database_reader_url)
-
-
-def _remote_database(settings: Settings, name: str, url: SecretStr) -> str | None:
-    try:
-        target = ConnectionTarget.from_url(url.get_secret_value())
-    except ValueError as error:
-        return f"{name} cannot be used: {error}"
-    options = dict(target.options)
-    # libpq lets the query name another host, or an address beside it.
-    hosts = (target.host, options.get("hostaddr", target.host))
-    if settings.allow_unverified_database_tls or all(host.startswith("/") or is_loopback(host) for host in hosts):
-        return None
-    if options.get("sslmode") != "verify-full":
+    if settings.database_transaction_pooler and settings.database_listen_url is None:
         return (
-            f"{name} names a remote host without sslmode=verify-full; add it (and sslrootcert), or set "
-            "TEGATA_ALLOW_UNVERIFIED_DATABASE_TLS=true"
+            "TEGATA_DATABASE_LISTEN_URL is not set; behind a transaction pooler it names the same database without the "
+            "pooler, for the one connection that hears of changes"
         )
     return None
+
+
+def _way_into(name: str) -> Callable[[Settings], str | None]:
+    def check(settings: Settings) -> str | None:
+        return way_problem(settings, name)
+
+    return check
+
+
+def way_problem(settings: Settings, name: str) -> str | None:
+    """Return what is wrong with the database URL of the field `name`, if it is set; operators' commands ask too."""
+    url: SecretStr | None = getattr(settings, name)
+    if url is None:
+        return None
+    # An administrator has a password, and it is used once.
+    administrator = name == "bootstrap_database_url"
+    variable = PREFIX + name.upper()
+    return settings.ways_in.problem(variable, url.get_secret_value(), may_hold_password=administrator)
 
 
 def _proxies(settings: Settings) -> str | None:
@@ -290,4 +353,14 @@ def _environment(settings: Settings) -> str | None:
     return None
 
 
-_CHECKS = (_environment, _base_url, _master_key, _database, _reader, _proxies, _metrics, _throttle)
+_WAYS = tuple(name for name in Settings.model_fields if name.endswith("_url") and "database" in name)
+_CHECKS: tuple[Callable[[Settings], str | None], ...] = (
+    _environment,
+    _base_url,
+    _master_key,
+    _database,
+    *(_way_into(name) for name in _WAYS),
+    _proxies,
+    _metrics,
+    _throttle,
+)

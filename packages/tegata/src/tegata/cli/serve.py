@@ -16,11 +16,11 @@ import uvloop
 from tegata.app import Backend, Tegata
 from tegata.cli import workers
 from tegata.cli.databases import open_backend
-from tegata.cli.failures import OK, USAGE, CommandFailure
+from tegata.cli.failures import OK
 from tegata.cli.http_server import HttpServer, bind
 from tegata.cli.shared_metrics import SharedMetrics
+from tegata.cli.ways_in import serving_target
 from tegata.crypto.envelope import Envelope
-from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 from tegata.telemetry import logs
 
@@ -75,7 +75,7 @@ def _serve(
 async def _run_app(
     settings: Settings, listener: socket.socket, parent: workers.Parent | None, metrics: SharedMetrics | None
 ) -> None:
-    target = _target(settings)
+    target = serving_target(settings)
 
     async def open_() -> Backend:
         return await open_backend(target, settings)
@@ -96,11 +96,3 @@ async def _run_app(
     finally:
         await app.stop()
         _log.info("stopped", pid=os.getpid())
-
-
-def _target(settings: Settings) -> ConnectionTarget:
-    assert settings.database_url is not None
-    try:
-        return ConnectionTarget.from_url(settings.database_url.get_secret_value())
-    except ValueError as error:
-        raise CommandFailure(f"TEGATA_DATABASE_URL: {error}", USAGE) from None

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from tegata.cli.dev.home import Home
 from tegata.cli.dev.made_secrets import as_references
 from tegata.cli.dev.ways import Ways
 from tegata.cli.failures import USAGE, CommandFailure
+from tegata.cli.ways_in import checked_target_of, target_of
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
 from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
@@ -53,7 +52,7 @@ class Surroundings:
         url = self.settings.maintenance_database_url
         if url is None:
             raise _no_database("TEGATA_MAINTENANCE_DATABASE_URL", "the maintenance role", self.home)
-        return _target("TEGATA_MAINTENANCE_DATABASE_URL", url)
+        return checked_target_of(self.settings, "maintenance_database_url")
 
     def migration(self) -> ConnectionTarget:
         """Return the way in for `migrate` and `doctor`. Raises `CommandFailure`."""
@@ -62,12 +61,12 @@ class Surroundings:
         url = self.settings.migration_database_url
         if url is None:
             raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
-        return _target("TEGATA_MIGRATION_DATABASE_URL", url)
+        return checked_target_of(self.settings, "migration_database_url")
 
     def administration(self) -> ConnectionTarget:
         """Return the administrator's way in, for `db bootstrap`. Raises `CommandFailure`."""
         if self.settings.bootstrap_database_url is not None:
-            return _target("TEGATA_BOOTSTRAP_DATABASE_URL", self.settings.bootstrap_database_url)
+            return checked_target_of(self.settings, "bootstrap_database_url")
         if self.development is not None:
             return self.development.administrator
         raise _no_database("TEGATA_BOOTSTRAP_DATABASE_URL", "its administrator", self.home)
@@ -77,12 +76,12 @@ class Surroundings:
         if self.development is not None:
             return self.development.entering(APPLICATION) if self.development.embedded else None
         url = self.settings.database_url
-        return None if url is None else _target("TEGATA_DATABASE_URL", url)
+        return None if url is None else checked_target_of(self.settings, "database_url")
 
     def reader(self) -> ConnectionTarget | None:
         """Return the way into the replica, if there is one, for commands that only read."""
         url = None if self.development is not None else self.settings.database_reader_url
-        return None if url is None else _target("TEGATA_DATABASE_READER_URL", url)
+        return None if url is None else checked_target_of(self.settings, "database_reader_url")
 
     def envelope(self) -> Envelope:
         """Return the master key. Raises `CommandFailure`."""
@@ -136,14 +135,7 @@ def _development(settings: Settings, home: Home) -> Ways | None:
     if embedded is not None:
         return Ways(embedded, embedded=True)
     url = settings.database_url
-    return None if url is None else Ways(_target("TEGATA_DATABASE_URL", url), embedded=False)
-
-
-def _target(name: str, url: SecretStr) -> ConnectionTarget:
-    try:
-        return ConnectionTarget.from_url(url.get_secret_value())
-    except ValueError as error:
-        raise CommandFailure(f"{name}: {error}", USAGE) from None
+    return None if url is None else Ways(target_of(settings, "database_url"), embedded=False)
 
 
 def _no_database(name: str, role: str, home: Home) -> CommandFailure:

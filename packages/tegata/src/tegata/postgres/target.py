@@ -54,6 +54,9 @@ class Passwords(Protocol):
     def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:
         """Return the same for psycopg."""
 
+    async def close(self) -> None:
+        """Forget what is known and give back what is held; a source asked for later begins anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTarget:

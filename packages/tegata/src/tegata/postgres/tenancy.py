@@ -19,7 +19,7 @@ from tegata.postgres.engine import Database, as_storage_error
 @asynccontextmanager
 async def tenant(database: Database, tenant_id: TenantId) -> AsyncIterator[asyncpg.Connection]:
     """A transaction in which row-level security shows the rows of one tenant."""
-    async with _transaction(database, _begin("begin", tenant_id)) as connection:
+    async with _transaction(database, "begin", _context(tenant_id)) as connection:
         yield connection
 
 
@@ -29,8 +29,8 @@ async def tenant_readonly(database: Database, tenant_id: TenantId) -> AsyncItera
 
     Each statement sees what is committed when it begins: one that asks how far a reader is speaks for those after it.
     """
-    begin = _begin("begin isolation level read committed read only", tenant_id)
-    async with _transaction(database, begin) as connection:
+    begin = "begin isolation level read committed read only"
+    async with _transaction(database, begin, _context(tenant_id)) as connection:
         yield connection
 
 
@@ -41,18 +41,18 @@ async def across_tenants(database: Database) -> AsyncIterator[asyncpg.Connection
         yield connection
 
 
-def _begin(begin: str, tenant_id: TenantId) -> str:
-    # One message for both. A UUID has no quotes in it; anything else must not get here.
+def _context(tenant_id: TenantId) -> str:
+    # Sent in one message with the beginning. A UUID has no quotes in it; anything else must not get here.
     if not isinstance(tenant_id, UUID):
         raise TypeError("a tenant id is a UUID")
-    return f"{begin}; select pg_catalog.set_config('app.tenant_id', '{tenant_id}', true)"
+    return f"select pg_catalog.set_config('app.tenant_id', '{tenant_id}', true)"
 
 
 @asynccontextmanager
-async def _transaction(database: Database, begin: str) -> AsyncIterator[asyncpg.Connection]:
+async def _transaction(database: Database, begin: str, context: str = "") -> AsyncIterator[asyncpg.Connection]:
     pool = database.pool
     try:
-        connection = await database.begin(begin)
+        connection = await database.begin(f"{begin}; {pool.transaction_settings}{context}")
     except Exception as error:
         translated = as_storage_error(error)
         if translated is None:

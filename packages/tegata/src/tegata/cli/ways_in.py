@@ -1,0 +1,75 @@
+"""The ways into the database that the settings describe, with the source of each login's password."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tegata.cli.failures import USAGE, CommandFailure
+from tegata.postgres.pool import PoolLimits
+from tegata.postgres.target import ConnectionTarget, Passwords
+from tegata.settings import PREFIX, Settings, way_problem
+
+if TYPE_CHECKING:
+    from tegata.postgres.passwords import TokenMethod
+
+# After so long a connection that nobody used is asked whether it lives.
+_CHECK_AFTER_SECONDS = 30.0
+
+
+def passwords_of(settings: Settings) -> Passwords | None:
+    """Return where logins get their tokens; None if passwords stand in the URLs."""
+    method = settings.database_auth
+    return None if method == "password" else _issued(settings, method)
+
+
+def _issued(settings: Settings, method: TokenMethod) -> Passwords:
+    # Loaded where it is used: most processes talk to no cloud.
+    from tegata.postgres.passwords import Identity, IssuedPasswords
+
+    identity = Identity(settings.database_azure_client_id, settings.database_aws_region)
+    return IssuedPasswords(method, identity, allow_unverified_tls=settings.allow_unverified_database_tls)
+
+
+def target_of(settings: Settings, name: str, passwords: Passwords | None = None) -> ConnectionTarget:
+    """Return the way in that the field `name` describes. Raises `CommandFailure`."""
+    url = getattr(settings, name)
+    try:
+        target = ConnectionTarget.from_url(url.get_secret_value())
+    except ValueError as error:
+        raise CommandFailure(f"{PREFIX}{name.upper()}: {error}", USAGE) from None
+    # Only an administrator's URL may hold a password beside tokens, and then the password is meant.
+    return target if target.password is not None else target.asking(passwords or passwords_of(settings))
+
+
+def checked_target_of(settings: Settings, name: str) -> ConnectionTarget:
+    """The same for operators' commands, which refuse what `tegata serve` refuses."""
+    problem = way_problem(settings, name)
+    if problem is not None:
+        raise CommandFailure(problem, USAGE)
+    return target_of(settings, name)
+
+
+def serving_target(settings: Settings) -> ConnectionTarget:
+    """Return the server's way in, by way of a pooler if there is one. Raises `CommandFailure`."""
+    target = target_of(settings, "database_url")
+    return target.through_pooler() if settings.database_transaction_pooler else target
+
+
+def listening_target(settings: Settings, serving: ConnectionTarget) -> ConnectionTarget:
+    """Return the way in for the one session that hears of changes: never by way of a pooler."""
+    if settings.database_listen_url is not None:
+        return target_of(settings, "database_listen_url", serving.passwords)
+    return replace(serving, transaction_pooler=False)
+
+
+def serving_limits(settings: Settings) -> PoolLimits:
+    """Return the bounds of one worker's pool."""
+    return PoolLimits(
+        size=settings.database_pool_size + settings.database_pool_overflow,
+        wait_seconds=settings.database_pool_wait_seconds,
+        statement_seconds=settings.database_statement_timeout_seconds,
+        age_seconds=settings.database_pool_recycle_seconds,
+        waiting=settings.database_pool_queue,
+        check_after_seconds=_CHECK_AFTER_SECONDS if settings.database_pool_pre_ping else None,
+    )
