@@ -45,7 +45,7 @@ def versions_of_rows(target: ConnectionTarget) -> list[tuple[object, ...]]:
         " select 'membership', roleid || ' ' || member || ' ' || grantor, xmin::text from pg_auth_members union all"
         " select 'schema', nspname::text, xmin::text from pg_namespace where nspname !~ '^pg_' union all"
         " select 'database', datname::text, xmin::text from pg_database union all"
-        " select 'defaults', defaclrole || ' ' || defaclobjtype, xmin::text from pg_default_acl union all"
+        " select 'defaults', format('%s %s', defaclrole, defaclobjtype), xmin::text from pg_default_acl union all"
         " select 'setting', setrole || ' ' || setdatabase, xmin::text from pg_db_role_setting order by 1, 2",
     )
 
