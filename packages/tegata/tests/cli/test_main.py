@@ -21,6 +21,7 @@ COMMANDS = [
     "apply",
     "diff",
     "export",
+    "audit",
     "purge",
     "schema",
     "settings",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -122,6 +122,26 @@ def export(tenant: TenantName) -> None:
     from tegata.cli.export import run
 
     raise typer.Exit(run(tenant))
+
+
+@app.command()
+def audit(
+    tenant: Annotated[str, typer.Argument(help="Name of the tenant.")],
+    *,
+    type_prefix: Annotated[str, typer.Option("--type", help="Only types that begin so, e.g. sign_in. or token.")] = "",
+    since: Annotated[str | None, typer.Option(help="A time (2026-11-21T06:30Z), or how long ago (24h, 7d).")] = None,
+    until: Annotated[str | None, typer.Option(help="The same; the time itself is excluded.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000_000, help="The newest so many.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
+) -> None:
+    """Print a tenant's audit events, newest first."""
+    from tegata.cli.audit import run
+
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    form: Literal["text", "json", "csv"] = "json" if as_json else "csv" if as_csv else "text"
+    raise typer.Exit(run(tenant, type_prefix=type_prefix, since=since, until=until, limit=limit, form=form))
 
 
 @app.command()

@@ -74,11 +74,14 @@ class Reader:
         *,
         breaker: Breaker | None = None,
         patience_seconds: float = _PATIENCE_SECONDS,
+        changed: Callable[[str | None], None] | None = None,
     ) -> None:
+        """`changed` is told why the reader is left alone from now on, and None once it answers again."""
         self._limits = replace(limits, connect_seconds=min(limits.connect_seconds, _CONNECT_SECONDS))
         self.database = Database(target, self._limits)
         self.breaker = breaker or Breaker()
         self._patience = patience_seconds
+        self._changed = changed or _log_change
         self._reads = 0
         self._fallbacks = dict.fromkeys(FALLBACKS, 0)
 
@@ -122,17 +125,24 @@ class Reader:
             return phase
 
     def _learn(self, outcome: Answer[_T] | str) -> None:
-        """A reader that is merely behind is well, and asked again at once. What begins or ends is logged."""
+        """A reader that is merely behind is well, and asked again at once. What begins or ends is told."""
         was_paused = self.breaker.is_open
         if isinstance(outcome, Answer) or outcome == "behind":
             self.breaker.succeeded()
             if was_paused:
-                _log.info("reader_used_again")
+                self._changed(None)
         else:
             self.breaker.failed()
             if not was_paused:
-                _log.warning("reader_not_used", reason=outcome)
+                self._changed(outcome)
 
     async def close(self) -> None:
         """Close its connections."""
         await self.database.close()
+
+
+def _log_change(reason: str | None) -> None:
+    if reason is None:
+        _log.info("reader_used_again")
+    else:
+        _log.warning("reader_not_used", reason=reason)
