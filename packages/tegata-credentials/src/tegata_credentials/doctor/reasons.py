@@ -27,7 +27,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "environment, where many can read it.",
         ),
         "tls_setting_weak": Reason(
-            "DATABASE_URL asks for sslmode={mode}, which does not prove who answers; the token would go to whoever does",
+            "DATABASE_URL asks for sslmode={mode}, which does not prove who answers, and gets the token",
             "Remove it: verify-full is the default for tokens.",
         ),
         "kit_incomplete": Reason(
