@@ -15,6 +15,7 @@ class IdentityUnavailable(CredentialError):
     - `unreachable`: the identity endpoint does not answer
     - `timeout`: it answers too slowly
     - `refused`: it answered with a refusal (`status` is the HTTP status, if it is known)
+    - `failing`: it answered with an error of its own, HTTP 404, 410, 429 or 5xx
     - `bad_answer`: it answered with something that is no token
     - `not_configured`: this machine or process has no identity
     - `provider_error`: the provider failed in another way
