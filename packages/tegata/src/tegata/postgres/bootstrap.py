@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from tegata.postgres.bootstrap_steps import AZURE_QUERY, STEPS, script
+from tegata.postgres.logins import open_psycopg
 from tegata.postgres.target import ConnectionTarget
 
 SCHEMA = "tegata"
@@ -90,7 +91,7 @@ def bootstrap(administrator: ConnectionTarget, plan: Plan | None = None) -> Outc
 
 def create_database(administrator: ConnectionTarget, name: str) -> bool:
     """Create the database `name`, owned by the administrator, unless it exists. Returns whether it was made now."""
-    with psycopg.connect(administrator.psycopg_conninfo(), autocommit=True) as connection:
+    with open_psycopg(administrator, autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is not None:
             return False
         statement = sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name))
@@ -131,7 +132,7 @@ def bootstrap_script(plan: Plan, *, database: str | None = None, create: bool = 
 
 def _run(administrator: ConnectionTarget, plan: Plan) -> Outcome:
     heard = _Heard()
-    with psycopg.connect(administrator.psycopg_conninfo()) as connection:
+    with open_psycopg(administrator) as connection:
         connection.add_notice_handler(heard)
         connection.execute("set local client_min_messages = notice")
         connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -147,7 +148,7 @@ def _map_identities(everybodys: ConnectionTarget, plan: Plan) -> Outcome:
         if role not in plan.object_ids:
             heard.left.append(f"{role} is mapped to no Entra identity: no object id was given for it")
     try:
-        with psycopg.connect(everybodys.psycopg_conninfo()) as connection:
+        with open_psycopg(everybodys) as connection:
             connection.add_notice_handler(heard)
             for statement in _azure_script(plan):
                 connection.execute(statement.encode())

@@ -21,6 +21,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from tegata.postgres.bootstrap import OWNER, SCHEMA
+from tegata.postgres.logins import open_psycopg
 from tegata.postgres.stored_functions import apply_functions, changed_functions, wanted_functions
 from tegata.postgres.target import ConnectionTarget
 
@@ -53,7 +54,7 @@ def newest_revision() -> str:
 
 def pending(target: ConnectionTarget) -> Pending:
     """Return what is missing; changes nothing."""
-    with psycopg.connect(_as_owner(target).psycopg_conninfo(), autocommit=True) as connection:
+    with open_psycopg(_as_owner(target), autocommit=True) as connection:
         return _pending(connection)
 
 
@@ -72,7 +73,7 @@ def migrate(
     interrupted, even by SIGKILL, goes on where it was. `to` stops at an earlier revision, without the functions, which
     belong to the newest. Raises `MigrationError`.
     """
-    with psycopg.connect(_as_owner(target).psycopg_conninfo(), autocommit=True) as session:
+    with open_psycopg(_as_owner(target), autocommit=True) as session:
         # One session does everything: where the connection breaks, the lock and the work end together.
         _take_lock(session, wait_seconds)
         missing = _pending(session, to)
@@ -89,17 +90,20 @@ def migrate(
     return missing
 
 
-def migration_script(*, after: str | None = None) -> str:
+def migration_script(*, after: str | None = None, to: str = "head") -> str:
     """Return everything as SQL text, for psql and a member of the owner role.
 
-    With `after`, only what that revision lacks, and the functions. Raises `MigrationError` for an unknown revision.
+    With `after`, only what that revision lacks, and the functions; with `to`, up to that revision and without them.
+    Raises `MigrationError` for an unknown revision.
     """
     _revisions_after(after)
     output = io.StringIO()
     with _config(output) as config:
-        command.upgrade(config, f"{after}:head" if after else "head", sql=True)
-    functions = "\n".join(function.script for function in wanted_functions())
-    return f"{_SCRIPT_HEAD}\n{output.getvalue()}\nbegin;\n\n{functions}\ncommit;\n"
+        command.upgrade(config, f"{after}:{to}" if after else to, sql=True)
+    parts = [_SCRIPT_HEAD, output.getvalue()]
+    if to == "head":
+        parts += ["begin;", *(function.script for function in wanted_functions()), "commit;", ""]
+    return "\n".join(parts)
 
 
 # A plain `set` holds for all the transactions of the script, and a busy table ends it rather than stop all traffic.

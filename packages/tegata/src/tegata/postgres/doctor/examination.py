@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from tegata.postgres.doctor.catalogue import CHECKS
@@ -12,6 +11,7 @@ from tegata.postgres.doctor.probe import Probed, probe_application, probe_canari
 from tegata.postgres.doctor.question import Severity
 from tegata.postgres.doctor.relations import Connection
 from tegata.postgres.doctor.wall import TEGATA, Wall
+from tegata.postgres.logins import open_psycopg
 from tegata.postgres.target import ConnectionTarget
 
 
@@ -83,7 +83,7 @@ def examine(
 
 
 def _connect(target: ConnectionTarget) -> Connection:
-    connection = psycopg.connect(target.psycopg_conninfo(), connect_timeout=10)
+    connection = open_psycopg(target)
     # Names are printed in full, and nothing of the examination can hold up the server for long.
     for setting in ("search_path = ''", "statement_timeout = '60s'", "lock_timeout = '2s'"):
         connection.execute(f"set {setting}".encode())
