@@ -13,13 +13,13 @@ HOLES = {
     ),
     "the application role is a member of the owner": hole(
         "grant tegata_owner to tegata_app",
-        "R02 R04 T01 T05 G01",
+        "R02 R04 T01 T05 T10 G01 V02",
         "tegata_owner",
         "revoke tegata_owner from tegata_app",
     ),
     "the application role may read all data": hole(
         "grant pg_read_all_data to tegata_app",
-        "R02 T01",
+        "R02 T01 T10",
         "pg_read_all_data",
         "revoke pg_read_all_data from tegata_app",
     ),
@@ -192,5 +192,11 @@ HOLES = {
     ),
     "an exclusion constraint without the tenant": hole(
         "alter table tegata.account add constraint sole exclude using btree (username with =)", "I02", "sole"
+    ),
+    "a copy that everybody may read": hole(
+        "create table public.session_backup as select * from tegata.session;"
+        "grant select on public.session_backup to public",
+        "T10",
+        "public.session_backup: SELECT",
     ),
 }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tegata.postgres.doctor.question import Check, of_tables
+from tegata.postgres.doctor.question import OF_USERS, Check, no_member, of_tables
 
 _COMMANDS = "(values ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE'), ('d', 'DELETE')) k (letter, command)"
 
@@ -112,6 +112,23 @@ TABLES = (
         "plain inheritance: a query of the parent reads the child's rows by the parent's policies, and unique keys and"
         " foreign keys stop at each table",
         "ALTER TABLE ... NO INHERIT; use partitions, each with its own policies",
+    ),
+    Check(
+        "T10",
+        of_tables(
+            f"""select n.nspname || '.' || c.relname || ': ' || string_agg(k.command, ', ' order by k.command)
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace cross join {_COMMANDS}
+              where c.relkind in ('r', 'p') and {OF_USERS} and n.nspname <> all (%(schemas)s)
+                and {no_member("pg_class", "c.oid")} and c.oid not in (select oid from named)
+                and has_schema_privilege(%(app)s, n.oid, 'USAGE')
+                and case when k.command = 'DELETE' then has_table_privilege(%(app)s, c.oid, k.command)
+                         else has_any_column_privilege(%(app)s, c.oid, k.command) end
+                and (n.nspname || '.' || c.relname || ' ' || k.command) <> all (%(rights)s)
+              group by n.nspname, c.relname order by 1"""
+        ),
+        "a table outside the wall's schemas that the application may use, a copy for example: nothing here looks at its"
+        " policies",
+        "REVOKE ALL ON ... FROM PUBLIC and the application role, or make its schema part of the wall",
     ),
 )
 

@@ -55,6 +55,7 @@ class Canary:
         self.wall = wall
         self.tenant = tenant_value(wall.tenant_type)
         self.settled: dict[int, dict[str, object]] = {}
+        self._complete: dict[int, dict[str, object]] = {}  # with the defaults, for whatever refers to it
 
     def settle(self, relations: list[Relation]) -> Iterator[tuple[str, str]]:
         """Make the rows; give each table for which that failed, with the reason."""
@@ -99,7 +100,9 @@ class Canary:
         try:
             with self.connection.transaction():
                 set_tenant(self.connection, self.wall, self.tenant)
-                statement = sql.SQL("{} returning tableoid::bigint").format(insertion(relation, row))
+                statement = sql.SQL("{} returning tableoid::bigint, pg_catalog.to_jsonb({}.*)").format(
+                    insertion(relation, row), sql.Identifier(relation.name)
+                )
                 landed = self.connection.execute(statement, list(row.values())).fetchone()
                 assert landed is not None
                 if leaf is not None and landed[0] != leaf.oid:
@@ -111,6 +114,8 @@ class Canary:
         self.settled[int(str(landed[0]))] = row
         if leaf is None:
             self.settled[relation.oid] = row
+            assert isinstance(landed[1], dict)
+            self._complete[relation.oid] = landed[1]
         return None
 
     def _row(self, relation: Relation) -> dict[str, object]:
@@ -124,7 +129,7 @@ class Canary:
                 if found:
                     row[column] = found[1]
         for reference in self._references(relation):
-            target = self.settled.get(reference.table)
+            target = self._complete.get(reference.table)
             if target is not None and all(ours in row for ours, _ in reference.columns):
                 row.update({ours: target[theirs] for ours, theirs in reference.columns if theirs in target})
         return row
