@@ -56,7 +56,7 @@ def test_the_schema_as_migrated_is_healthy_and_proven(bare_cluster: Cluster) -> 
             assert diagnosis.findings == ()
             assert diagnosis.remarks == ()
             assert diagnosis.is_proven
-            assert diagnosis.probes > 200
+            assert diagnosis.probes > 150
 
 
 @pytest.mark.parametrize("entered_as", ["maintenance", "app"])
