@@ -139,7 +139,15 @@ class Settings(BaseModel):
     throttle_longest_pause_seconds: float = Field(300.0, gt=0, le=3600, description="Longest pause. Never a lockout.")
     throttle_window_seconds: int = Field(900, ge=1, description="After so long without a failure all is forgotten.")
     audit_retention_days: int = Field(
-        AUDIT_RETENTION_DAYS, ge=1, description="After so many days `tegata purge` deletes audit events."
+        AUDIT_RETENTION_DAYS,
+        ge=1,
+        description="A month of audit events (UTC) is deleted when so many days have passed since its end.",
+    )
+    purge_interval_minutes: int = Field(
+        10,
+        ge=1,
+        le=60,
+        description="`tegata worker` deletes what has expired in each minute of the hour divisible by it.",
     )
     metrics_networks: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = Field(
         (),

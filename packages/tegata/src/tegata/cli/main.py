@@ -146,10 +146,20 @@ def audit(
 
 @app.command()
 def purge() -> None:
-    """Delete expired sessions, codes and tokens of all tenants. Run it from a timer, e.g. once an hour."""
+    """Delete expired sessions, codes and tokens of all tenants. `tegata worker` does it by itself."""
     from tegata.cli.purge import run
 
     raise typer.Exit(run())
+
+
+@app.command()
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Do everything now, and end.")] = False,
+) -> None:
+    """Purge, and make the months of the audit log to come, again and again. Any number may run."""
+    from tegata.cli.worker import run
+
+    raise typer.Exit(run(once=once))
 
 
 @app.command()

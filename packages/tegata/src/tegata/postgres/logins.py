@@ -6,12 +6,15 @@ current one (`tegata_credentials`), and a login that the server refuses is tried
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import psycopg
 
 from tegata.postgres.target import ConnectionTarget
+
+if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool
 
 PsycopgConnection = psycopg.Connection[tuple[object, ...]]
 
@@ -52,4 +55,21 @@ def open_psycopg(target: ConnectionTarget, *, autocommit: bool = False, connect_
         allow_unverified_tls=target.passwords.allow_unverified_tls,
         autocommit=autocommit,
         connect_timeout=connect_seconds,
+    )
+
+
+def open_psycopg_pool(target: ConnectionTarget, **options: Any) -> AsyncConnectionPool[Any]:
+    """Make a pool of psycopg sessions for asyncio, for the job queue. `options` are those of the pool."""
+    from psycopg_pool import AsyncConnectionPool
+
+    conninfo = target.psycopg_conninfo()
+    if target.passwords is None:
+        return AsyncConnectionPool(conninfo, **options)
+    from tegata_credentials import psycopg as passwordless
+
+    return passwordless.async_pool(
+        conninfo,
+        password=target.passwords.source(target.host, target.port, target.user),
+        allow_unverified_tls=target.passwords.allow_unverified_tls,
+        **options,
     )

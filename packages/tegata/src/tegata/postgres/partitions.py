@@ -24,10 +24,11 @@ _ADD = "select tegata.add_audit_partition(to_timestamp($1::double precision), $2
 _DROP = "select tegata.drop_audit_partition(to_timestamp($1::double precision))"
 _PURGE = "select tegata.purge_audit_rows(to_timestamp($1::double precision), $2)"
 _STATE = """
-    select (select count(*) from tegata.audit_partitions() p where p.starts > to_timestamp($1::double precision))
-             as months_ahead,
+    select (select max(extract(epoch from p.ends) - $1::double precision)::bigint / 86400
+              from tegata.audit_partitions() p) as days_ahead,
            tegata.count_audit_events_without_month($2) as without_month
 """
+_FEWEST_DAYS = 31
 _ATTEMPTS = 5
 # Counting further tells nobody anything.
 _MOST_COUNTED = 10_000
@@ -40,9 +41,12 @@ class LogBusy(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """How the log stands: months that begin after now, and events outside of all months (counted up to a bound)."""
+    """How the log stands: days from now to the end of the last month, and events outside of all months.
 
-    months_ahead: int
+    The latter are counted up to 10,000.
+    """
+
+    days_ahead: int
     without_month: int
 
 
@@ -72,9 +76,9 @@ async def partitions(database: Database, *, now: float) -> Partitions:
     except asyncpg.UndefinedFunctionError:
         raise _not_migrated() from None
     assert found is not None
-    state = Partitions(found["months_ahead"], found["without_month"])
-    if state.months_ahead == 0 or state.without_month:
-        _log.warning("audit_partitions", months_ahead=state.months_ahead, without_month=state.without_month)
+    state = Partitions(found["days_ahead"] or 0, found["without_month"])
+    if state.days_ahead < _FEWEST_DAYS or state.without_month:
+        _log.warning("audit_partitions", days_ahead=state.days_ahead, without_month=state.without_month)
     return state
 
 

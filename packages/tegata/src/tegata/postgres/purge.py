@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from tegata.postgres.engine import Database
-from tegata.postgres.partitions import LogBusy, add_partitions, drop_partitions
+from tegata.postgres.partitions import LogBusy, add_partitions, drop_partitions, partitions
 from tegata.postgres.tenancy import across_tenants
 from tegata.storage.records import AUDIT_RETENTION_DAYS
 
@@ -67,9 +67,14 @@ _PLAN = "set local plan_cache_mode = force_custom_plan"
 
 
 class PostgresPurge:
-    """Implements `storage.ports.Provisioning.purge_expired`."""
+    """Implements `purge_expired` and `prepare_audit` of `storage.ports.Provisioning`."""
 
     _database: Database
+
+    async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
+        made = await add_partitions(self._database, now=now)
+        state = await partitions(self._database, now=now)
+        return {"made": len(made), "days_ahead": state.days_ahead, "without_month": state.without_month}
 
     async def purge_expired(
         self,

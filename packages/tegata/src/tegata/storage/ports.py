@@ -352,6 +352,10 @@ class Provisioning(Protocol):
         """
         ...
 
+    async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
+        """Make room for the audit events of the months to come; return how the log stands."""
+        ...
+
 
 class Changes(Protocol):
     """Invalidation across processes (LISTEN/NOTIFY)."""

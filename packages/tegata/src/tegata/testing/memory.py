@@ -46,6 +46,10 @@ class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator, MemoryMarkedRead
                 removed[name] = removed.get(name, 0) + count
         return removed
 
+    async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
+        """Do nothing: memory has no months."""
+        return {}
+
 
 def _purge(tables: Tables, now: float, audit_retention_days: int) -> dict[str, int]:
     before = datetime.fromtimestamp(now - audit_retention_days * 24 * 3600, UTC)

@@ -1,0 +1,101 @@
+"""`tegata worker`: what has to be done again and again, by one of any number of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from tegata.cli.failures import OK, UNAVAILABLE
+from tegata.cli.surroundings import Surroundings
+from tegata.postgres.jobs import Chore, Jobs, open_jobs
+from tegata.telemetry import logs
+
+# How long the list of what was done is kept.
+_KEPT_HOURS = 72
+_log = structlog.get_logger("tegata.worker")
+
+
+def run(*, once: bool) -> int:
+    """Work until SIGTERM or SIGINT; with `once`, do everything now and end. Status 3 if something has failed."""
+    surroundings = Surroundings.read()
+    logs.configure(level=surroundings.settings.log_level, form=surroundings.settings.log_format)
+    for name in ("procrastinate", "psycopg.pool"):
+        _pass_on(logging.getLogger(name))
+    return OK if asyncio.run(_run(surroundings, once=once)) else UNAVAILABLE
+
+
+async def _run(surroundings: Surroundings, *, once: bool) -> bool:
+    chores = Chores(surroundings)
+    # Where something is wrong from the beginning, ending tells more than trying again.
+    await chores.check()
+    finish = surroundings.settings.shutdown_seconds
+    async with open_jobs(surroundings.maintenance(), chores.all(), finish_seconds=finish) as jobs:
+        chores.jobs = jobs
+        if once:
+            return await jobs.do_all_once()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        _log.info("working", pid=os.getpid(), chores={chore.name: chore.cron for chore in chores.all()})
+        await jobs.work(stopping)
+    _log.info("stopped", pid=os.getpid())
+    return True
+
+
+class Chores:
+    """What there is to do, and when (UTC)."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self.jobs: Jobs | None = None
+
+    def all(self) -> list[Chore]:
+        """Return every chore."""
+        minutes = self._surroundings.settings.purge_interval_minutes
+        return [
+            Chore("purge", f"*/{minutes} * * * *" if minutes < 60 else "0 * * * *", self.purge),
+            Chore("partitions", "17 2 * * *", self.partitions),
+            Chore("old_jobs", "37 3 * * *", self.old_jobs),
+        ]
+
+    async def check(self) -> None:
+        """Raise what is wrong with the way into the database."""
+        async with self._surroundings.storage():
+            pass
+
+    async def purge(self) -> Mapping[str, object]:
+        """Delete what has expired."""
+        days = self._surroundings.settings.audit_retention_days
+        async with self._surroundings.storage() as storage:
+            deleted = await storage.purge_expired(now=time.time(), audit_retention_days=days)
+        return {"deleted": sum(deleted.values()), **{table: count for table, count in deleted.items() if count}}
+
+    async def partitions(self) -> Mapping[str, object]:
+        """Make the months of the audit log to come, and tell how it stands."""
+        async with self._surroundings.storage() as storage:
+            return await storage.prepare_audit(now=time.time())
+
+    async def old_jobs(self) -> Mapping[str, object]:
+        """Forget what was done days ago."""
+        assert self.jobs is not None
+        await self.jobs.forget_old(_KEPT_HOURS)
+        return {}
+
+
+class _PassedOn(logging.Handler):
+    """Gives warnings of libraries to our log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = " ".join(record.getMessage().split())
+        _log.warning("library", source=record.name, message=message)
+
+
+def _pass_on(logger: logging.Logger) -> None:
+    logger.handlers = [_PassedOn(logging.WARNING)]
+    logger.propagate = False
