@@ -10,6 +10,8 @@ if context.is_offline_mode():
     context.configure(
         dialect_name="postgresql",
         literal_binds=True,
+        # Otherwise % would be printed twice, for a driver that is not there.
+        dialect_opts={"paramstyle": "named"},
         version_table="schema_version",
         version_table_schema=SCHEMA,
         transaction_per_migration=True,
