@@ -313,3 +313,30 @@ async def test_a_writer_that_is_a_standby_gives_no_fence(servers: Replicated, re
             assert world.went_to_the_writer()["no_fence"] == 1
         finally:
             await mistaken.close()
+
+
+async def test_a_writer_that_tells_no_position_is_read_itself(servers: Replicated, reader: MigratedDatabase) -> None:
+    """As Aurora does not: there the functions for it fail."""
+    function = "function pg_catalog.pg_current_wal_insert_lsn()"
+    async with world_of(servers.writer, reader.app) as world:
+        execute(servers.writer.admin, f"revoke execute on {function} from public")
+        try:
+            assert "tenant.created" in await world.types()
+        finally:
+            execute(servers.writer.admin, f"grant execute on {function} to public")
+        assert world.went_to_the_writer() == {"no_fence": 1}
+
+
+async def test_a_reader_that_tells_no_position_is_not_read(servers: Replicated, reader: MigratedDatabase) -> None:
+    function = "function pg_catalog.pg_last_wal_replay_lsn()"
+    async with world_of(servers.writer, reader.app) as world:
+        await world.until_the_reader_answers()
+        execute(servers.writer.admin, f"revoke execute on {function} from public")
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while "failed" not in world.went_to_the_writer():
+                assert "tenant.created" in await world.types()
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+        finally:
+            execute(servers.writer.admin, f"grant execute on {function} to public")

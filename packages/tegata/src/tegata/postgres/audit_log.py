@@ -23,15 +23,16 @@ _READ = """
      where tenant_id = $1 and ($2::uuid is null or event_id < $2) and type ^@ $3
      order by event_id desc limit $4
 """
-# The two bounds on `at` are for the planner, which leaves out partitions by them and not by a comparison of rows.
+# The two bounds on `at` are for the planner, which leaves out partitions by them and not by a comparison of rows. And
+# the order is by the table's own `at`: the bare name would mean the result's, which no index is in the order of.
 _SEARCH = """
-    select event_id, extract(epoch from at)::double precision as at, type, outcome, actor, client_id, reason, address,
-           details
-      from tegata.audit_event
-     where tenant_id = $1 and type ^@ $2
-       and at >= to_timestamp($3::double precision) and at <= to_timestamp($4::double precision)
-       and (at, event_id) < (to_timestamp($4::double precision), $5::uuid)
-     order by at desc, event_id desc limit $6
+    select e.event_id, extract(epoch from e.at)::double precision as at, e.type, e.outcome, e.actor, e.client_id,
+           e.reason, e.address, e.details
+      from tegata.audit_event e
+     where e.tenant_id = $1 and e.type ^@ $2
+       and e.at >= to_timestamp($3::double precision) and e.at <= to_timestamp($4::double precision)
+       and (e.at, e.event_id) < (to_timestamp($4::double precision), $5::uuid)
+     order by e.at desc, e.event_id desc limit $6
 """
 # No event has the least of all ids: with it, the pair excludes the end of the time itself.
 _LEAST_ID = UUID(int=0)

@@ -39,7 +39,7 @@ FALLBACKS = (
     "another_cluster",
     "another_timeline",
     "unbound_role",
-    "no_fence",  # what should be the writer is a standby
+    "no_fence",  # the writer names no position: it is a standby itself, or Aurora
 )
 # To be connected and to say how far it is. What the read itself may take is the statement timeout's.
 _PATIENCE_SECONDS = 3.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import asyncpg
+
 from tegata.identifiers import TenantId
 from tegata.identity.account import Role
 from tegata.postgres.accounts import fetch_roles, fetch_users
@@ -28,8 +30,15 @@ class PostgresMarkedReads:
     _reader: Reader | None
 
     async def tenant_readonly(self, tenant_id: TenantId) -> TenantReads:
-        fence = await take_fence(self._database) if self._reader is not None else None
-        return _PostgresTenantReads(tenant_id, self._database, self._reader, fence)
+        return _PostgresTenantReads(tenant_id, self._database, self._reader, await self._fence())
+
+    async def _fence(self) -> Fence | None:
+        if self._reader is None:
+            return None
+        try:
+            return await take_fence(self._database)
+        except asyncpg.PostgresError:  # a server that has no such position to tell, as Aurora
+            return None
 
 
 class _PostgresTenantReads:
