@@ -40,7 +40,8 @@ def ordinary_migrator(each_cluster: Cluster, database: ConnectionTarget) -> Iter
 
 def test_an_ordinary_member_of_the_owner_can_migrate(ordinary_migrator: ConnectionTarget) -> None:
     missing = pending(ordinary_migrator)
-    assert missing.revisions == ("0001",)
+    assert missing.revisions[0] == "0001"
+    assert missing.revisions[-1] == newest_revision()
     assert missing.functions == tuple(function.name for function in wanted_functions())
     assert migrate(ordinary_migrator) == missing
     assert not pending(ordinary_migrator)
@@ -127,11 +128,32 @@ def test_without_a_schema_the_message_says_what_to_do(database: ConnectionTarget
         migrate(database)
 
 
-def test_the_script_makes_the_same_schema(database: ConnectionTarget) -> None:
+def test_a_revision_that_nobody_knows_is_no_beginning() -> None:
+    with pytest.raises(MigrationError, match="0815"):
+        migration_script(after="0815")
+
+
+def test_a_table_that_becomes_free_in_time_lets_the_migration_through(database: ConnectionTarget) -> None:
     bootstrap(database)
-    with psycopg.connect(database.psycopg_conninfo(), autocommit=True) as connection:
-        connection.execute("set role tegata_owner")
-        connection.execute(migration_script().encode())
+    migrate(database, to="0001")
+    outcome: list[Pending] = []
+    with psycopg.connect(database.psycopg_conninfo()) as busy, psycopg.connect(database.psycopg_conninfo()) as reader:
+        busy.execute("lock table tegata.audit_event in access share mode")
+        busy.execute("lock table tegata.schema_version in share mode")
+        thread = threading.Thread(
+            target=lambda: outcome.append(migrate(database, attempts=50, lock_timeout_seconds=0.05))
+        )
+        thread.start()
+        seen = 0
+        while seen < 3:
+            # Whoever comes while the migration waits is held up for no longer than its lock_timeout.
+            reader.execute("select count(*) from tegata.audit_event")
+            reader.commit()
+            seen += len(run(database, "select 1 from pg_stat_activity where wait_event_type = 'Lock'"))
+        busy.rollback()
+        thread.join()
+    assert outcome
+    assert outcome[0].revisions[-1] == newest_revision()
     assert not pending(database)
 
 

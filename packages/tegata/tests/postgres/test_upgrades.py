@@ -161,8 +161,8 @@ def test_the_printed_script_makes_the_same_catalogue_by_psql(
     assert finished.returncode == 0, finished.stderr
     # Alembic prints a tab as four spaces.
     ours = dump(superuser, bindir=bare_cluster.bindir).replace("\t", "    ")
-    theirs = dump(superuser.in_database("twin"), bindir=bare_cluster.bindir).replace("twin", "untouched")
-    assert theirs == ours
+    theirs = dump(superuser.in_database("twin"), bindir=bare_cluster.bindir).replace("\t", "    ")
+    assert theirs.replace("twin", "untouched") == ours
     assert not pending(migrator.in_database("twin"))
 
 
