@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from inspect import getmembers, isfunction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import tegata.postgres
 from tegata.postgres.engine import PoolLimits
-from tegata.postgres.reader import Reader
+from tegata.postgres.fence import Refusal
+from tegata.postgres.reader import FALLBACKS, Reader
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.storage.marked_reads import EventSearch, MarkedReads, TenantReads
 from tegata.storage.ports import OperatorStorage
@@ -139,6 +140,12 @@ def test_one_module_alone_asks_the_reader_anything() -> None:
         if "attempt" in called:
             users.add(path.name)
     assert users == {"reader_reads.py"}
+
+
+def test_every_reason_to_read_on_the_writer_is_explained() -> None:
+    page = Path(__file__).parents[4] / "docs" / "how-to" / "read-from-a-replica.md"
+    assert set(re.findall(r"^\| `(\w+)` \|", page.read_text(), flags=re.MULTILINE)) == set(FALLBACKS)
+    assert set(get_args(Refusal)) < set(FALLBACKS)
 
 
 def methods_of(port: Any) -> set[str]:
