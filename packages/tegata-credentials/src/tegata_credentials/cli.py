@@ -21,7 +21,7 @@ OK, FOUND, USAGE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    chosen = _build_parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments)
     return _grants(chosen) if chosen.command == "grants" else _doctor(chosen)
 
 
@@ -58,7 +58,8 @@ def _grants(chosen: argparse.Namespace) -> int:
     return OK
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build what reads the command line."""
     parser = argparse.ArgumentParser(
         prog="tegata-credentials",
         description="PostgreSQL without passwords on Azure and AWS.",

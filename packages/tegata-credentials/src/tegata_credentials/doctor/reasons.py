@@ -60,7 +60,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "global-bundle.pem from the RDS user guide; Azure's roots are in an up-to-date ca-certificates package.",
         ),
         "tls_files_unreadable": Reason(
-            "{problem}", "See that the files named in DATABASE_URL or PGSSLROOTCERT are there, in the container too."
+            "certificates cannot be used: {problem}",
+            "See that the files named in DATABASE_URL or PGSSLROOTCERT are there, in the container too."
         ),
         "tls_wrong_name": Reason(
             "the server's certificate is for another name than {host}",
