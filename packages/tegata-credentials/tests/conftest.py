@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -41,6 +42,10 @@ class JudgedServer:
     def url(self, role: str, driver: str = "") -> str:
         scheme = f"postgresql+{driver}" if driver else "postgresql"
         return f"{scheme}://{role}@{self.endpoint.host}:{self.endpoint.port}/postgres"
+
+    def verified_url(self, role: str, driver: str = "") -> str:
+        """The same with verified TLS, which nobody would have to ask for if this were not loopback."""
+        return f"{self.url(role, driver)}?sslmode=verify-full&sslrootcert={quote(str(self.root), safe='')}"
 
 
 @pytest.fixture(scope="session")

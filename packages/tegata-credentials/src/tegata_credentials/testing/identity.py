@@ -47,6 +47,7 @@ class IdentityCall:
     parameters: Mapping[str, str] = field(repr=False)
     status: int
     token: int | None = None
+    with_header: bool = False  # whether the secret header of App Service was sent
 
     @property
     def is_probe(self) -> bool:
@@ -83,7 +84,8 @@ class IdentityService:
                 token = self._issuer.issue(subject, audience=resource)
             answer = refused or self._grant(form, token, resource, client_id)
         number = token.number if token else None
-        self.calls.append(IdentityCall(form, request.path, request.parameters, answer.status, number))
+        known = request.headers.get("x-identity-header") == self._header
+        self.calls.append(IdentityCall(form, request.path, request.parameters, answer.status, number, known))
         return answer
 
     def _form_of(self, request: Request) -> tuple[str, Callable[[Request], _Checked]]:

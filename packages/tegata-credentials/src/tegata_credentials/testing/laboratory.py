@@ -14,6 +14,7 @@ import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +41,7 @@ class Bind:
     server: str
     reason: str | None
     token: int | None  # which of the issued tokens was presented
+    credential: str  # the same for the same password, of whatever kind
 
     @property
     def is_accepted(self) -> bool:
@@ -206,7 +208,8 @@ class Laboratory:
             reason = self.issuer.refusal(password, subject=subject)
         else:
             reason = self.rds.refusal(password, role=role, endpoint=endpoint)
-        self.binds.append(Bind(role, server, reason, self.issuer.number_of(password)))
+        digest = sha256(password.encode()).hexdigest()[:16]
+        self.binds.append(Bind(role, server, reason, self.issuer.number_of(password), digest))
         return reason
 
     async def _handle(self, request: Request) -> Answer:

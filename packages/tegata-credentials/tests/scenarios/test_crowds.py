@@ -1,0 +1,232 @@
+"""Many at once: cold connections, cancelled requests, forked processes, several event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tegata_credentials import asyncpg as our_asyncpg
+from tegata_credentials import psycopg as our_psycopg
+from tegata_credentials import sqlalchemy as our_sqlalchemy
+from tegata_credentials.azure import managed_identity, sync_managed_identity
+from tegata_credentials.testing import Laboratory
+from tegata_credentials.tokens import SyncTokenSource, TokenSource
+
+pytestmark = pytest.mark.anyio
+
+CROWD = 50
+
+
+@pytest.fixture
+async def tokens() -> AsyncIterator[TokenSource]:
+    source = TokenSource(managed_identity(), auth_method="managed_identity")
+    yield source
+    await source.close()
+
+
+async def log_in(database: Any, tokens: TokenSource) -> None:
+    connection = await our_asyncpg.connect(database.verified_url("app"), password=tokens)
+    await connection.close()
+
+
+async def test_fifty_cold_connections_make_one_identity_call(
+    lab: Laboratory, database: Any, tokens: TokenSource, count: Any
+) -> None:
+    lab.identity.behaviour.delay_seconds = 0.2
+    engine = our_sqlalchemy.create_async_engine(
+        database.verified_url("app", "asyncpg"), password=tokens, pool_size=CROWD
+    )
+    together = asyncio.Barrier(CROWD)
+
+    async def ask() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("select 1"))
+            await together.wait()  # nobody gives a connection back before all have one
+
+    await asyncio.gather(*(ask() for _ in range(CROWD)))
+    await engine.dispose()
+    assert len(lab.calls) == 1
+    assert len(lab.logins()) == CROWD
+    count("50 cold connections, asyncio", logins=len(lab.logins()), errors=0, identity_calls=len(lab.calls))
+
+
+def test_fifty_cold_threads_make_one_identity_call(lab: Laboratory, database: Any, count: Any) -> None:
+    lab.identity.behaviour.delay_seconds = 0.2
+    source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity")
+
+    def log_in_once(_: int) -> None:
+        our_psycopg.connect(database.verified_url("app"), password=source).close()
+
+    with ThreadPoolExecutor(CROWD) as threads:
+        list(threads.map(log_in_once, range(CROWD)))
+    source.close()
+    assert len(lab.calls) == 1
+    assert len(lab.logins()) == CROWD
+    count("50 cold connections, threads", logins=len(lab.logins()), errors=0, identity_calls=len(lab.calls))
+
+
+async def test_a_cancelled_first_caller_does_not_take_the_others_along(
+    lab: Laboratory, database: Any, tokens: TokenSource, count: Any
+) -> None:
+    lab.identity.behaviour.delay_seconds = 0.3
+    first = asyncio.create_task(log_in(database, tokens))
+    await asyncio.sleep(0.05)
+    others = [asyncio.create_task(log_in(database, tokens)) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    first.cancel()
+    for task in others[:10]:
+        task.cancel()
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [True] * 11 + [False] * 10
+    assert outcomes[11:] == [None] * 10
+    assert len(lab.calls) == 1
+    count("11 of 21 requests cancelled", logins=len(lab.logins()), errors=0, identity_calls=len(lab.calls))
+
+
+async def test_requests_cancelled_at_any_moment_leave_the_engine_usable(
+    lab: Laboratory, database: Any, tokens: TokenSource, count: Any
+) -> None:
+    engine = our_sqlalchemy.create_async_engine(
+        database.verified_url("app", "asyncpg"), password=tokens, pool_size=2, max_overflow=0, pool_timeout=10
+    )
+
+    async def ask() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("select 1"))
+            await connection.invalidate()  # the next one logs in again
+
+    cancelled = 0
+    for step in range(40):
+        task = asyncio.create_task(ask())
+        await asyncio.sleep(step * 0.001)
+        cancelled += task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    for _ in range(4):
+        await ask()
+    await engine.dispose()
+    assert cancelled > 0
+    assert len(lab.calls) <= 2
+    count("requests cancelled at any moment", cancelled=cancelled, lost_connections=0, identity_calls=len(lab.calls))
+
+
+async def test_everybody_cancelled_means_nobody_is_stuck_afterwards(
+    lab: Laboratory, database: Any, tokens: TokenSource
+) -> None:
+    lab.identity.behaviour.delay_seconds = 0.2
+    tasks = [asyncio.create_task(log_in(database, tokens)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await log_in(database, tokens)
+    assert len(lab.logins()) == 1
+    assert len(lab.calls) <= 2
+
+
+def test_one_source_serves_event_loops_one_after_the_other(lab: Laboratory, database: Any) -> None:
+    source = TokenSource(managed_identity(), auth_method="managed_identity")
+
+    async def ask() -> None:
+        await log_in(database, source)
+        await asyncio.sleep(0.1)  # asyncpg leaves a TLS connection to close by itself
+
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(3):
+            other.submit(asyncio.run, ask()).result()
+            lab.issuer.revoke_all()
+    assert [bind.reason for bind in lab.binds] == [None, "revoked", None, "revoked", None]
+    assert len(lab.calls) == 3
+
+
+FORKING = {
+    "threads": """
+        from tegata_credentials import psycopg as our_psycopg
+        from tegata_credentials.azure import sync_managed_identity
+        from tegata_credentials.tokens import SyncTokenSource
+
+        source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity")
+
+        def log_in():
+            with our_psycopg.connect(url, password=source) as connection:
+                assert connection.execute("select current_user").fetchone() == ("app",)
+            connection.close()
+        """,
+    "asyncio": """
+        import asyncio
+        from tegata_credentials import asyncpg as our_asyncpg
+        from tegata_credentials.azure import managed_identity
+        from tegata_credentials.tokens import TokenSource
+
+        source = TokenSource(managed_identity(), auth_method="managed_identity")
+
+        async def connect():
+            connection = await our_asyncpg.connect(url, password=source)
+            assert await connection.fetchval("select current_user") == "app"
+            await connection.close()
+
+        def log_in():
+            asyncio.run(connect())
+        """,
+}
+FAMILY = """
+import json, os, sys, time
+
+def repeat(times):
+    for _ in range(times):
+        log_in()
+        time.sleep(0.2)
+
+repeat(1)
+pids = []
+for _ in range(children):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            repeat(18)  # longer than a token lives: each child gets tokens of its own
+            status = 0
+        finally:
+            os._exit(status)
+    pids.append(pid)
+repeat(5)
+print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]))
+"""
+
+
+@pytest.mark.parametrize("way", FORKING)
+def test_forked_processes_go_on_with_the_token_and_renew_it_each_for_itself(
+    way: str, lab: Laboratory, database: Any, overheard: Any, count: Any
+) -> None:
+    lab.issuer.lifetime_seconds = 3
+    children = 3
+    script = f"import sys\nurl, children = sys.argv[1], int(sys.argv[2])\n{textwrap.dedent(FORKING[way])}{FAMILY}"
+    finished = subprocess.run(
+        [sys.executable, "-c", script, database.verified_url("app"), str(children)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ),
+        check=False,
+    )
+    overheard.said.write(finished.stderr + finished.stdout)
+    assert finished.returncode == 0, "the script failed"
+    assert json.loads(finished.stdout) == [0] * children
+    assert len(lab.logins()) == 1 + 5 + 18 * children
+    assert len(lab.calls) >= 1 + children
+    count(
+        f"{children} forked processes, {way}",
+        logins=len(lab.logins()),
+        errors=0,
+        rejected_logins=len(lab.refusals()),
+        identity_calls=len(lab.calls),
+    )
