@@ -6,8 +6,8 @@ import asyncio
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -24,7 +24,7 @@ from tegata.storage.errors import Unavailable
 from tegata.storage.marked_reads import EventSearch
 from tegata.testing.clusters import Cluster, MigratedDatabase
 from tegata.testing.records import Inhabited, event, inhabit
-from tegata.testing.replicas import Replicated, replicated
+from tegata.testing.replicas import Replica, Replicated, replicated
 
 pytestmark = pytest.mark.anyio
 PATIENCE_SECONDS = 30
@@ -105,14 +105,18 @@ def execute(target: ConnectionTarget, *statements: str) -> list[tuple[object, ..
         return cursor.fetchall() if cursor.description else []
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def paused(reader: MigratedDatabase) -> Iterator[None]:
     """The replica applies nothing while the test runs."""
     execute(reader.admin, "select pg_wal_replay_pause()")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while execute(reader.admin, "select pg_get_wal_replay_pause_state()") != [("paused",)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: execute(reader.admin, "select pg_get_wal_replay_pause_state()") == [("paused",)])
     yield
     execute(reader.admin, "select pg_wal_replay_resume()")
 
@@ -265,11 +269,11 @@ async def test_when_all_connections_to_the_reader_are_in_use_nobody_waits_for_on
     servers: Replicated, reader: MigratedDatabase
 ) -> None:
     async with world_of(servers.writer, reader.app, limits=PoolLimits(size=1, wait_seconds=60)) as world:
-        connection = await world.reader.database.pool.take()
+        connection = await world.reader.pool.take()
         try:
             assert "tenant.created" in await world.types()
         finally:
-            world.reader.database.pool.give_back(connection)
+            world.reader.pool.give_back(connection)
         assert world.went_to_the_writer() == {"busy": 1}
         await world.until_the_reader_answers()
 
@@ -292,6 +296,54 @@ async def test_a_reader_that_has_been_promoted_is_not_believed_any_more(bindir: 
             await world.write("sign_in.succeeded")
             assert "sign_in.succeeded" in await world.types()
             assert world.went_to_the_writer()["not_a_standby"] == 1
+
+
+async def test_a_standby_of_the_writer_before_a_failover_is_not_believed_however_far_it_is(
+    bindir: Path | None,
+) -> None:
+    with failing_over(bindir) as (before, writer, reader):
+        assert execute(writer.admin, "select pg_promote()") == [(True,)]
+        # The history that is lost: the reader has replayed more of it than the new writer has written of its own.
+        execute(before.admin, "create table public.lost as select n from generate_series(1, 100000) n")
+        until(lambda: execute(reader.admin, "select count(*) from pg_class where relname = 'lost'") == [(1,)])
+        async with world_of(writer, reader.app) as world:
+            await world.write("sign_in.succeeded")
+            fence = await take_fence(world.storage.database)
+            assert fence is not None
+            replayed = execute(reader.admin, "select (pg_last_wal_replay_lsn() - '0/0')::bigint")[0][0]
+            assert isinstance(replayed, int)
+            assert replayed > fence.position
+            assert "sign_in.succeeded" in await world.types()
+            assert world.went_to_the_writer() == {"another_timeline": 1}
+
+
+async def test_a_standby_that_follows_the_new_writer_is_used_again(bindir: Path | None) -> None:
+    with failing_over(bindir) as (_, writer, reader):
+        assert execute(writer.admin, "select pg_promote()") == [(True,)]
+        async with world_of(writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
+            await world.types()
+            assert world.went_to_the_writer() == {"another_timeline": 1}
+        followed = writer.admin.in_database("postgres").psycopg_conninfo()
+        execute(reader.admin, f"alter system set primary_conninfo = '{followed}'", "select pg_reload_conf()")
+        async with world_of(writer, reader.app, breaker=Breaker(longest_pause_seconds=0.1)) as world:
+            execute(writer.admin, "checkpoint")
+            await world.write("sign_in.succeeded")
+            until(lambda: execute(reader.admin, "select status from pg_stat_wal_receiver") == [("streaming",)])
+            execute(reader.admin, "checkpoint")
+            await world.until_the_reader_answers()
+            assert "sign_in.succeeded" in await world.types()
+
+
+@contextmanager
+def failing_over(bindir: Path | None) -> Iterator[tuple[MigratedDatabase, MigratedDatabase, MigratedDatabase]]:
+    """The writer so far, the standby that takes over, and another standby."""
+    with replicated(bindir) as servers:
+        other = Replica(servers.primary)
+        try:
+            reader = MigratedDatabase.of(other.start().in_database(servers.writer.admin.database))
+            yield servers.writer, servers.reader(), reader
+        finally:
+            other.remove()
 
 
 async def test_a_reader_entered_as_somebody_whom_the_wall_does_not_bind_is_refused(

@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 
 from tegata.identifiers import TenantId
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database, Pool, PoolLimits
 from tegata.postgres.fence import Fence, position_of
 from tegata.postgres.reader_breaker import Breaker
 from tegata.postgres.target import ConnectionTarget
@@ -78,12 +78,17 @@ class Reader:
     ) -> None:
         """`changed` is told why the reader is left alone from now on, and None once it answers again."""
         self._limits = replace(limits, connect_seconds=min(limits.connect_seconds, _CONNECT_SECONDS))
-        self.database = Database(target, self._limits)
+        self._database = Database(target, self._limits)
         self.breaker = breaker or Breaker()
         self._patience = patience_seconds
         self._changed = changed or _log_change
         self._reads = 0
         self._fallbacks = dict.fromkeys(FALLBACKS, 0)
+
+    @property
+    def pool(self) -> Pool:
+        """Its connections, for metrics."""
+        return self._database.pool
 
     @property
     def use(self) -> ReaderUse:
@@ -96,7 +101,7 @@ class Reader:
 
     async def attempt(self, fence: Fence, tenant_id: TenantId, read: Read[_T]) -> Answer[_T] | None:
         """Read on the reader; None, counted, if the writer has to be asked."""
-        if self.database.pool.busy_connections >= self._limits.size:
+        if self.pool.busy_connections >= self.pool.size:
             outcome: Answer[_T] | str = "busy"
         elif not self.breaker.may_try():
             outcome = "paused"
@@ -112,7 +117,7 @@ class Reader:
     async def _ask(self, fence: Fence, tenant_id: TenantId, read: Read[_T]) -> Answer[_T] | str:
         phase = "unreachable"
         try:
-            async with asyncio.timeout(self._patience) as patience, tenant_readonly(self.database, tenant_id) as found:
+            async with asyncio.timeout(self._patience) as patience, tenant_readonly(self._database, tenant_id) as found:
                 phase = "failed"
                 refusal = fence.refusal(await position_of(found))
                 if refusal is not None:
@@ -138,7 +143,7 @@ class Reader:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self.database.close()
+        await self._database.close()
 
 
 def _log_change(reason: str | None) -> None:

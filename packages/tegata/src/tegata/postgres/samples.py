@@ -15,7 +15,7 @@ def samples_of(storage: PostgresStorage) -> Iterator[Sample]:
     yield from _of_pool("writer", storage.database.pool)
     reader = storage.reader
     if reader is not None:
-        yield from _of_pool("reader", reader.database.pool)
+        yield from _of_pool("reader", reader.pool)
         use = reader.use
         yield metrics.READER_READS.sample(use.reads)
         for reason, count in use.fallbacks.items():

@@ -82,6 +82,7 @@ class Replica:
 class Replicated:
     """A migrated database, and a replica of the server it is on."""
 
+    primary: Cluster
     writer: MigratedDatabase
     replica: Replica
 
@@ -97,7 +98,7 @@ def replicated(bindir: Path | None = None, *, settings: Mapping[str, str] | None
     replica = Replica(primary, settings=settings)
     try:
         with primary.migrated_database() as database:
-            yield Replicated(database, replica)
+            yield Replicated(primary, database, replica)
             replica.stop()  # a database cannot be dropped while a replica's session holds up the log
     finally:
         replica.remove()
