@@ -142,20 +142,30 @@ class RotatingSecret(TokenSource):
     """
 
     def __init__(
-        self, read: SecretReader, *, max_age_seconds: float = 300.0, clock: Callable[[], float] = time.time
+        self,
+        read: SecretReader,
+        *,
+        max_age_seconds: float = 300.0,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         policy = RefreshPolicy(unknown_life=max_age_seconds)
-        super().__init__(_Reading(read), auth_method="secret", clock=clock, policy=policy)
+        super().__init__(_Reading(read), auth_method="secret", clock=clock, ticks=ticks, policy=policy)
 
 
 class SyncRotatingSecret(SyncTokenSource):
     """A password that something else changes from time to time, for threads. See `RotatingSecret`."""
 
     def __init__(
-        self, read: SyncSecretReader, *, max_age_seconds: float = 300.0, clock: Callable[[], float] = time.time
+        self,
+        read: SyncSecretReader,
+        *,
+        max_age_seconds: float = 300.0,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         policy = RefreshPolicy(unknown_life=max_age_seconds)
-        super().__init__(_SyncReading(read), auth_method="secret", clock=clock, policy=policy)
+        super().__init__(_SyncReading(read), auth_method="secret", clock=clock, ticks=ticks, policy=policy)
 
 
 class _Reading:
