@@ -23,6 +23,7 @@ COMMANDS = [
     "export",
     "audit",
     "purge",
+    "worker",
     "schema",
     "settings",
     "version",

@@ -60,7 +60,7 @@ def upgrade() -> None:
         op.execute("alter table tegata.audit_event validate constraint audit_event_early_end")
     exchange()
     functions()
-    op.execute("select tegata.add_audit_partition(now(), 3) from generate_series(1, 4)")
+    op.execute("select tegata.add_audit_partition(now(), 3) from generate_series(1, 3)")
 
 
 def end_of_the_table() -> None:
@@ -169,7 +169,8 @@ def functions() -> None:
 FENCE = "\n      ".join(f"execute format($f${statement}$f$, part);" for statement in fence_statements("tegata.%1$I"))
 # One month in one transaction. The new table is fenced before it is attached, and attaching locks neither the log
 # against writers nor another month. Rows that wait for it under `audit_event_other` are moved before that table is
-# locked, and those that came meanwhile after it.
+# locked, and those that came meanwhile after it. The month that runs is never made: an event on its way to
+# `audit_event_other` would be refused at the moment when that stops being its place. It is made when it is over.
 ADD = f"""
     create function tegata.add_audit_partition(p_from timestamptz, p_months integer) returns text
       language plpgsql security definer set search_path = pg_catalog, pg_temp {UTC} {BRIEFLY} as $$
@@ -183,10 +184,10 @@ ADD = f"""
       end if;
       perform pg_advisory_xact_lock(x'74670004'::bigint);
       select m.starts into month from (
-          select generate_series(first, first + make_interval(months => p_months), interval '1 month')
+          select first + make_interval(months => n) from generate_series(1, p_months) n
           union
           select date_trunc('month', o.at) from tegata.audit_event_other o
-            where o.at >= first - interval '24 months' and o.at < first + make_interval(months => p_months + 1)
+            where o.at >= first - interval '24 months' and o.at < date_trunc('month', p_from - interval '1 day')
         ) m (starts)
         where not exists (select from tegata.audit_partitions() p where p.starts <= m.starts and m.starts < p.ends)
         order by 1 limit 1;
