@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tegata_credentials.errors import CredentialError, IdentityUnavailable, missing_extra
+from tegata_credentials.signing_logs import unlogged
 from tegata_credentials.threads import InThread
 from tegata_credentials.token_state import Token
 
@@ -108,9 +109,10 @@ class SyncRdsIamTokens:
 
         now = self._clock()
         try:
-            value = self._client().generate_db_auth_token(
-                DBHostname=self._host, Port=self._port, DBUsername=self._user, Region=self._region
-            )
+            with unlogged():
+                value = self._client().generate_db_auth_token(
+                    DBHostname=self._host, Port=self._port, DBUsername=self._user, Region=self._region
+                )
         except (BotoCoreError, ClientError) as error:
             return _explain(error)
         return Token(value, now + LIFE_SECONDS)
