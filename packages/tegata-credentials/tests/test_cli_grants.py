@@ -105,23 +105,23 @@ def test_an_existing_role_is_labelled_by_object_id_in_one_statement(connection, 
 
 
 def test_rights_cover_later_tables_of_the_named_owner_only(connection):
-    connection.execute("create role app")
+    connection.execute("create role rights_test")
     connection.execute("create role owner_of_tables")
     connection.execute("create schema data authorization owner_of_tables")
-    run(connection, build_rights("app", database="postgres", schema="data", owner="owner_of_tables").sql)
+    run(connection, build_rights("rights_test", database="postgres", schema="data", owner="owner_of_tables").sql)
     connection.execute("set local role owner_of_tables")
     connection.execute("create table data.later (id int)")
     connection.execute("reset role")
     connection.execute("create table data.by_somebody_else (id int)")
-    assert may(connection, "app", "select", "data.later")
-    assert not may(connection, "app", "select", "data.by_somebody_else")
+    assert may(connection, "rights_test", "select", "data.later")
+    assert not may(connection, "rights_test", "select", "data.by_somebody_else")
 
 
 def test_a_schema_with_row_level_security_gets_no_rights_on_all_tables(connection):
-    connection.execute("create role app")
+    connection.execute("create role rights_test")
     connection.execute("alter table notes enable row level security")
     with pytest.raises(psycopg.errors.RaiseException) as caught:
-        run(connection, build_rights("app", database="postgres").sql)
+        run(connection, build_rights("rights_test", database="postgres").sql)
     assert "--existing-role" in (caught.value.diag.message_hint or "")
 
 
@@ -177,7 +177,9 @@ def test_quoting_agrees_with_libpq(text):
 def test_the_command_prints_steps_with_who_runs_them_and_where(capsys):
     assert main(["grants", "--for", "azure", "--role", "my-app", "--database", "shop", "--object-id", OID]) == 0
     text = capsys.readouterr().out
-    assert text.startswith('-- 1. As the Microsoft Entra administrator of the server,\n--    connected to the database "p')
+    assert text.startswith(
+        '-- 1. As the Microsoft Entra administrator of the server,\n--    connected to the database "p'
+    )
     assert f"SELECT * FROM pgaadauth_create_principal_with_oid('my-app', '{OID}', 'service', false, false);" in text
     assert 'connected to the database "shop":' in text
     assert main(["grants", "--for", "aws", "--role", "app", "--database", "shop", "--json"]) == 0

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from tegata_credentials.doctor import REASONS, Report, examine
+from tegata_credentials.doctor.identity import take_token
+from tegata_credentials.settings import DatabaseSettings
 from tegata_credentials.testing import Answer, Laboratory
 
 pytestmark = pytest.mark.anyio
@@ -249,3 +251,11 @@ def foreign(lab: Laboratory, claims: dict[str, Any]) -> Answer:
 
     token = f"{part({'alg': 'RS256'})}.{part({'exp': 4_000_000_000, **claims})}.c2lnbmF0dXJl"
     return Answer(200, {"access_token": token, "expires_on": "4000000000", "token_type": "Bearer", "resource": "x"})
+
+
+async def test_where_there_is_no_identity_endpoint_at_all_that_is_said(clean_environment):
+    # The SDK is kept on loopback by a variable that the doctor is not told of; a cloud's own address stays unasked.
+    clean_environment.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", NOWHERE)
+    settings = DatabaseSettings("db.invalid", 5432, "app", "app", "managed_identity")
+    check, token = await take_token(settings, {}, metadata_service=NOWHERE)
+    assert (check.reason, token) == ("identity_endpoint_missing", None)

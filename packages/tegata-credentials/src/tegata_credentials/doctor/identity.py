@@ -13,7 +13,7 @@ from tegata_credentials.errors import CredentialError, IdentityUnavailable
 from tegata_credentials.settings import DatabaseSettings
 from tegata_credentials.tokens import TokenSource
 
-_IMDS = "http://169.254.169.254"
+METADATA_SERVICE = "http://169.254.169.254"
 _ADDRESSES = ("IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
 # Where the platform sets the first, it sets the second with it.
 _PAIRS = (
@@ -24,7 +24,9 @@ _PAIRS = (
 )
 
 
-async def take_token(settings: DatabaseSettings, environ: Mapping[str, str]) -> tuple[Check, str | None]:
+async def take_token(
+    settings: DatabaseSettings, environ: Mapping[str, str], *, metadata_service: str = METADATA_SERVICE
+) -> tuple[Check, str | None]:
     """Ask for one token; the answer to the question, and the token if there is one."""
     try:
         provider = settings.token_provider()
@@ -36,18 +38,18 @@ async def take_token(settings: DatabaseSettings, environ: Mapping[str, str]) -> 
     try:
         token = await source.current()
     except IdentityUnavailable as error:
-        return await _explain(settings, environ, error.reason), None
+        return await _explain(settings, environ, error.reason, metadata_service), None
     finally:
         await source.close()
     return ok("identity", "there is an identity, and a token for it"), token
 
 
-def identity_address(environ: Mapping[str, str]) -> str:
+def identity_address(environ: Mapping[str, str], metadata_service: str = METADATA_SERVICE) -> str:
     """Return where the identity endpoint of Azure is, as the SDK would find it."""
-    return next((environ[variable] for variable in _ADDRESSES if environ.get(variable)), _IMDS)
+    return next((environ[variable] for variable in _ADDRESSES if environ.get(variable)), metadata_service)
 
 
-async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], why: str) -> Check:
+async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], why: str, metadata_service: str) -> Check:
     if settings.auth == "aws_iam":
         return failed("identity", "aws_credentials_missing", why=why)
     for present, absent in _PAIRS:
@@ -57,7 +59,7 @@ async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], why: 
     if assertion:
         if not await asyncio.to_thread(os.path.exists, assertion):
             return failed("identity", "assertion_missing")
-    elif not await _answers(identity_address(environ)):
+    elif not await _answers(identity_address(environ, metadata_service)):
         named = next((variable for variable in _ADDRESSES if environ.get(variable)), None)
         if named is not None:
             return failed("identity", "identity_endpoint_silent", variable=named)
@@ -67,8 +69,8 @@ async def _explain(settings: DatabaseSettings, environ: Mapping[str, str], why: 
 
 async def _answers(address: str) -> bool:
     """Whether anything listens there; outside Azure the metadata address leads nowhere."""
-    parts = urlsplit(address)
     with suppress(OSError, ValueError, TimeoutError):
+        parts = urlsplit(address)
         async with asyncio.timeout(2.0):
             _, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
             writer.transport.abort()

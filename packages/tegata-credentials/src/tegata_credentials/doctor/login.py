@@ -142,8 +142,15 @@ def _judge_credential(
     if settings.auth == "aws_iam":
         if refusal.hint == "pam":
             return failed("login", "iam_refused", **case)
-        return failed("login", "role_lacks_rds_iam", sql=build_mapping("aws", settings.user).sql, **case)
+        return failed("login", "role_lacks_rds_iam", sql=_grant_sql(settings), **case)
     return failed("login", "password_refused", **case)
+
+
+def _grant_sql(settings: DatabaseSettings) -> str | None:
+    try:
+        return build_mapping("aws", settings.user).sql
+    except GrantsError:
+        return None
 
 
 def _mapping_sql(settings: DatabaseSettings, object_id: str | None) -> str | None:

@@ -101,9 +101,12 @@ def read_date(url: str, *, clock: Callable[[], float]) -> float | None:
 
     RFC 9110 §6.6.1. The header counts whole seconds, so the answer is good to a second and half the way there.
     """
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    try:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    except (ValueError, http.client.HTTPException):
+        return None
     try:
         before = clock()
         connection.request("HEAD", parts.path or "/")

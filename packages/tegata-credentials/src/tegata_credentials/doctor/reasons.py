@@ -61,7 +61,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         ),
         "tls_files_unreadable": Reason(
             "certificates cannot be used: {problem}",
-            "See that the files named in DATABASE_URL or PGSSLROOTCERT are there, in the container too."
+            "See that the files named in DATABASE_URL or PGSSLROOTCERT are there, in the container too.",
         ),
         "tls_wrong_name": Reason(
             "the server's certificate is for another name than {host}",
