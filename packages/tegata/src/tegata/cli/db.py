@@ -89,8 +89,8 @@ def _object_ids(wanted: Wanted, provider: Provider) -> dict[str, UUID]:
         except ValueError:
             message = f"--{name}-object-id is no UUID: take the object (principal) id, not the name or the client id"
             raise CommandFailure(message, USAGE) from None
-    if len(set(found.values())) != len(found):
-        raise CommandFailure("one identity cannot be two roles: whoever serves would migrate too", USAGE)
+    if APPLICATION in found and list(found.values()).count(found[APPLICATION]) > 1:
+        raise CommandFailure("the server needs an identity of its own: with another role's it could do more", USAGE)
     return found
 
 
