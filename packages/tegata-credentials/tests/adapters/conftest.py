@@ -167,7 +167,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 class Identity:
     """Hands out what is set as the current credential, as both kinds of provider."""
 
-    value: str = "first"
+    value: str = field(default="first", repr=False)
     fetches: int = 0
     discards: int = 0
     failure: Exception | None = None
@@ -318,4 +318,3 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
 def direct_adapter(request: pytest.FixtureRequest) -> Adapter:
     """The adapters that raise the error of a login itself; a pool keeps trying and then says that it has waited."""
     return request.param
-
