@@ -6,6 +6,8 @@ on Azure, an IAM token on AWS.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -115,6 +117,29 @@ async def answer_invalid(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": [{name: found[name] for name in kept} for found in error.errors()]}, 422)
 
 
+class JsonLines(logging.Formatter):
+    """One JSON object for each line of the log, with the fields that tell of logins to the database."""
+
+    FIELDS = ("auth_method", "username", "host", "expires_at", "reason")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. Of an exception only the kind: its text may say more than a log should keep."""
+        line = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line |= {name: vars(record)[name] for name in self.FIELDS if name in vars(record)}
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+        return json.dumps(line, ensure_ascii=False)
+
+
+def show_logs() -> None:
+    """Write what this application and the kit say to standard error; of the cloud's SDK only warnings."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("azure").setLevel(logging.WARNING)
+
+
 def create_app_from_environment(environment: Mapping[str, str] = os.environ) -> FastAPI:
     """Build the application for `uvicorn --factory`. Settings that cannot work end the start, and say why."""
+    show_logs()
     return create_app(DatabaseSettings.from_environment(environment))
