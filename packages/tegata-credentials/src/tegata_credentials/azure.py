@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tegata_credentials.azure_errors import Answers, explain
@@ -65,6 +66,7 @@ class _Slot:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     credential: Credential | None = None
+    last: bytes = b""  # a digest of the token given last
 
 
 class EntraTokens:
@@ -87,9 +89,14 @@ class EntraTokens:
     def fetch(self) -> Token:
         """Obtain a token. Raises `IdentityUnavailable`, without the SDK's text, which may repeat an answer."""
         outcome = self._obtain()
+        if isinstance(outcome, Token) and self._is_repeated(outcome):
+            # The source wants another token, or it would not ask; this one came out of the SDK's memory.
+            self.discard()
+            outcome = self._obtain()
         if isinstance(outcome, IdentityUnavailable):
             self.discard()
             raise outcome
+        self._slot().last = _digest(outcome)
         return outcome
 
     def discard(self) -> None:
@@ -107,6 +114,9 @@ class EntraTokens:
     def _slot(self) -> _Slot:
         pid = os.getpid()
         return self._slots.get(pid) or self._slots.setdefault(pid, _Slot())
+
+    def _is_repeated(self, token: Token) -> bool:
+        return self._slot().last == _digest(token)
 
     def _obtain(self) -> Token | IdentityUnavailable:
         from azure.core.exceptions import AzureError
@@ -128,6 +138,10 @@ class EntraTokens:
                 slot.credential = self._make({**LIMITS, "raw_response_hook": Answers.hear})
             answers.listen()
             return slot.credential
+
+
+def _digest(token: Token) -> bytes:
+    return sha256(token.value.encode()).digest()
 
 
 def managed_identity(
