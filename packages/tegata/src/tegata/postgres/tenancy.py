@@ -64,9 +64,9 @@ async def _transaction(database: Database, begin: str, context: str = "") -> Asy
     except BaseException as error:
         pool.tally.count(error)
         # Ending the connection rolls back as well and cannot hang; errors of the database keep the connection.
-        if isinstance(error, Exception) and connection.is_in_transaction():
+        if isinstance(error, Exception) and _is_in_transaction(connection):
             await _roll_back(connection)
-        if connection.is_in_transaction() or not isinstance(error, Exception):
+        if _is_in_transaction(connection) or not isinstance(error, Exception):
             pool.throw_away(connection)
         else:
             pool.give_back(connection)
@@ -80,5 +80,10 @@ async def _transaction(database: Database, begin: str, context: str = "") -> Asy
 async def _roll_back(connection: asyncpg.Connection) -> None:
     try:
         await connection.execute("rollback")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         connection.terminate()
+
+
+def _is_in_transaction(connection: asyncpg.Connection) -> bool:
+    """Ask only a connection that lives: asyncpg has nothing left to ask of one that was terminated."""
+    return not connection.is_closed() and bool(connection.is_in_transaction())
