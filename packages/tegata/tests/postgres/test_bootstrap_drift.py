@@ -246,6 +246,48 @@ def test_what_the_owner_of_the_database_must_do_is_told(enter: Enter) -> None:
     assert bootstrap(administrator, Plan()) == NOTHING
 
 
+def test_what_lies_in_the_schema_and_is_somebody_elses_is_told_and_not_made_the_owners(enter: Enter) -> None:
+    """A planted SECURITY DEFINER function would get the owner's rights."""
+    superuser = enter("superuser")
+    run(
+        superuser,
+        "create role intruder",
+        "create schema tegata authorization intruder",
+        "create function tegata.planted() returns void language sql security definer as 'select 1'",
+        "alter function tegata.planted() owner to intruder",
+        "create table tegata.thing (n integer)",
+        "create type tegata.mood as enum ('good')",
+        "create domain tegata.name as text",
+        "alter table tegata.thing owner to intruder",
+    )
+    outcome = bootstrap(superuser, Plan())
+    assert "schema tegata belongs to tegata_owner, no longer to intruder" in outcome.changed
+    told = "\n".join(outcome.left)
+    for statement in (
+        "[alter routine tegata.planted() owner to tegata_owner;]",
+        "[alter table tegata.thing owner to tegata_owner;]",
+        "[alter type tegata.mood owner to tegata_owner;]",
+        "[alter type tegata.name owner to tegata_owner;]",
+    ):
+        assert statement in told
+    assert len(outcome.left) == 4
+    assert run(superuser, "select proowner::regrole::text from pg_proc where proname = 'planted'") == [("intruder",)]
+
+
+def test_the_migrator_has_no_right_by_inheritance_whoever_granted_it(enter: Enter) -> None:
+    superuser, administrator = enter("superuser"), enter("rds")
+    bootstrap(administrator, Plan())
+    ((modern,),) = run(superuser, "select current_setting('server_version_num')::integer >= 160000")
+    if not modern:
+        return  # there the role's own attribute decides
+    run(superuser, "grant tegata_owner to tegata_migrator with inherit true")
+    outcome = bootstrap(superuser, Plan())
+    assert outcome.changed == ("tegata_migrator has the rights of tegata_owner only after SET ROLE",)
+    run(administrator, "grant tegata_owner to tegata_migrator with inherit true")
+    assert bootstrap(administrator, Plan()).left == ()
+    assert bootstrap(administrator, Plan()) == NOTHING
+
+
 def test_a_role_that_somebody_has_shut_out_stays_out(enter: Enter) -> None:
     superuser = enter("superuser")
     bootstrap(superuser, Plan())

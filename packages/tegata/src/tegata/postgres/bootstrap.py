@@ -134,8 +134,6 @@ def _run(administrator: ConnectionTarget, plan: Plan) -> Outcome:
     heard = _Heard()
     with open_psycopg(administrator) as connection:
         connection.add_notice_handler(heard)
-        connection.execute("set local client_min_messages = notice")
-        connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
         verifiers = {role: _verifier(connection, role, password) for role, password in plan.passwords.items()}
         for statement in (*_prologue(plan, verifiers), *_blocks()):
             connection.execute(statement.encode())
@@ -167,6 +165,7 @@ def _prologue(plan: Plan, verifiers: Mapping[str, str]) -> list[str]:
         "verifiers": json.dumps(dict(verifiers)),
     }
     return [
+        f"do $tegata$ begin perform pg_advisory_xact_lock({_LOCK}); end $tegata$;",
         # A set-up that only looks must not wait behind a busy table, nor make others wait behind itself.
         "set local lock_timeout = '3s';",
         "set local client_min_messages = notice;",

@@ -96,7 +96,13 @@ STEPS = (
                and not exists (select from pg_auth_members a
                                 where a.roleid = g.oid and a.member = 'tegata_migrator'::regrole
                                   and coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)
-                                  and not coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, false))""",
+                                  and not coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, false))
+             union all
+            select format('grant %I to tegata_migrator with inherit false granted by %I', g.rolname, by.rolname),
+                   format('tegata_migrator has the rights of %s only after SET ROLE', g.rolname), 'self', false
+              from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles by on by.oid = a.grantor
+             where g.rolname in ('tegata_owner', 'tegata_app') and a.member = 'tegata_migrator'::regrole
+               and (to_jsonb(a) ->> 'inherit_option')::boolean""",
     ),
     Step(
         "what a login by identity needs on Amazon RDS",
@@ -130,6 +136,23 @@ STEPS = (
                   'member', false
              from pg_namespace
             where nspname in ('tegata', 'tegata_jobs') and pg_get_userbyid(nspowner) <> 'tegata_owner'""",
+    ),
+    # Never changed from here: a function that somebody has planted would get the owner's rights by it.
+    Step(
+        "what lies in the schemas and belongs to somebody else",
+        """select format('alter %s %s owner to tegata_owner', o.kind, o.name),
+                  format('%s %s belongs to %s, who can change it; look at it first', o.kind, o.name,
+                         pg_get_userbyid(o.owner)), 'no', false
+             from (select 'table', c.oid::regclass::text, c.relowner, c.relnamespace
+                     from pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+                    union all
+                   select 'routine', p.oid::regprocedure::text, p.proowner, p.pronamespace from pg_proc p
+                    union all
+                   select 'type', format_type(t.oid, null), t.typowner, t.typnamespace
+                     from pg_type t where t.typtype in ('e', 'd', 'r')) o (kind, name, owner, namespace)
+             join pg_namespace n on n.oid = o.namespace
+            where n.nspname in ('tegata', 'tegata_jobs') and pg_get_userbyid(o.owner) <> 'tegata_owner'
+            order by 1""",
     ),
     Step(
         "rights on the schema: the application and maintenance look in, nobody else makes anything",
