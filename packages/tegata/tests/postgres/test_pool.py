@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 
 from tegata.identifiers import TenantId
 from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenancy import across_tenants, tenant
 from tegata.storage.errors import Unavailable
 from tegata.testing.clusters import MigratedDatabase
@@ -80,6 +82,59 @@ async def test_a_connection_that_was_idle_for_long_is_asked_before_it_is_used(
     connection._protocol.abort()  # what is written from now on goes nowhere
     assert await asked.value(PID) != first
     await asked.close()
+
+
+class Relay:
+    """Passes everything on in both directions, but not that the server has closed its end: its last words alone."""
+
+    def __init__(self, server: ConnectionTarget, directory: Path) -> None:
+        self._server = server
+        self._path = directory / f".s.PGSQL.{server.port}"
+        self.target = replace(server, host=str(directory))
+
+    async def __aenter__(self) -> Relay:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._listener = await asyncio.start_unix_server(self._accept, self._path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = f"{self._server.host}/.s.PGSQL.{self._server.port}"
+        upstream, downstream = await asyncio.open_unix_connection(behind)
+        self._writers += [writer, downstream]
+        self._tasks += [asyncio.create_task(self._pump(*pair)) for pair in ((reader, downstream), (upstream, writer))]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+
+async def test_last_words_without_an_end_cost_nobody_an_error(
+    each_migrated_database: MigratedDatabase, admin: psycopg.Connection[tuple[object, ...]], tmp_path: Path
+) -> None:
+    """The driver has read that the session was ended and waits for the end; what it is asked then is never sent."""
+    with admin:
+        async with Relay(each_migrated_database.app, tmp_path) as relay:
+            database = Database(relay.target, LIMITS)
+            pid = await database.value(PID)
+            end_sessions(admin, pid)
+            await asyncio.sleep(0.1)
+            assert await database.value(PID) != pid
+            pid = await database.value(PID)
+            end_sessions(admin, pid)
+            await asyncio.sleep(0.1)
+            async with across_tenants(database) as connection:
+                assert await connection.fetchval(PID) != pid
+            assert database.pool.open_connections == 1
+            await database.close()
 
 
 async def test_what_the_server_says_unasked_does_not_cost_the_connection(

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from tegata.postgres.errors import TenantMissing, as_storage_error, is_lost_connection
+from tegata.postgres.errors import TenantMissing, as_storage_error, is_lost_connection, is_unsent
 from tegata.postgres.pool import Pool, PoolLimits
 from tegata.postgres.target import ConnectionTarget
+from tegata.storage.errors import Unavailable
 
 __all__ = ["Database", "Pool", "PoolLimits", "Row", "TenantMissing", "as_storage_error"]
 
@@ -39,9 +40,22 @@ class Database:
         return rows[0][0] if rows else None
 
     async def rows(self, statement: str, *arguments: object) -> Sequence[Row]:
-        """Run one statement and return its rows."""
-        pool = self.pool
+        """Run one statement and return its rows.
+
+        One that was never sent, because its session turned out to have ended, is sent on another one. Whatever may have
+        reached the server is not repeated: it may have been done.
+        """
         self.hot_acts += 1
+        for _ in range(self.pool.size):
+            try:
+                return await self._rows(statement, arguments)
+            except Unavailable as error:
+                if error.__cause__ is None or not is_unsent(error.__cause__):
+                    raise
+        return await self._rows(statement, arguments)
+
+    async def _rows(self, statement: str, arguments: tuple[object, ...]) -> Sequence[Row]:
+        pool = self.pool
         connection = await pool.take()
         try:
             rows: Sequence[Row] = await connection.fetch(statement, *arguments)
@@ -61,13 +75,14 @@ class Database:
     async def begin(self, statement: str) -> asyncpg.Connection:
         """Return a connection on which a transaction has been begun by `statement`.
 
-        A beginning changes nothing, so one that meets the end of its session is tried once more on another.
+        A beginning changes nothing, so one that meets the end of its session is tried again on another.
         """
-        try:
-            return await self._begin(statement)
-        except Exception as error:
-            if not is_lost_connection(error):
-                raise
+        for _ in range(self.pool.size):
+            try:
+                return await self._begin(statement)
+            except Exception as error:
+                if not is_lost_connection(error):
+                    raise
         return await self._begin(statement)
 
     async def _begin(self, statement: str) -> asyncpg.Connection:

@@ -34,13 +34,26 @@ def as_storage_error(error: BaseException) -> StorageError | None:
         return None
     if isinstance(error, CredentialError):
         return Unavailable(str(error))  # never holds a credential, and names the cure
-    if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError):
+    if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError) or is_unsent(error):
         return Unavailable(f"the database cannot be reached: {type(error).__name__}")
     return None
+
+
+def is_unsent(error: BaseException) -> bool:
+    """Whether asyncpg refused to send: the session has ended, and trying again on another one repeats nothing.
+
+    It has read the server's last words and waits for the end of the connection ("cannot switch to state"), or knows
+    of that end already.
+    """
+    if isinstance(error, asyncpg.InternalClientError):
+        return str(error).startswith("cannot switch to state")
+    return isinstance(error, asyncpg.InterfaceError) and "connection is closed" in str(error)
 
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether the session is gone. What it was doing may have been done all the same."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_ENDED)
-    return isinstance(error, asyncpg.InterfaceError | OSError) and not isinstance(error, TimeoutError)
+    if isinstance(error, TimeoutError):
+        return False
+    return isinstance(error, asyncpg.InterfaceError | OSError) or is_unsent(error)
