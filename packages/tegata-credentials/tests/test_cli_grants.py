@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from tegata_credentials.grants import (
     quote_literal,
 )
 
+PSQL = "/usr/lib/postgresql/15/bin/psql"
 OID = "0f4c1d8a-3f0e-4f8a-9d0a-6a3f0b7d5e21"
 
 HOSTILE = [
@@ -83,6 +85,27 @@ def test_a_role_of_any_name_gets_its_rights_on_aws_and_nothing_else_happens(conn
     assert [may(connection, role, each) for each in ("select", "insert", "update", "delete")] == [True] * 4
     assert not any(may(connection, role, each) for each in ("truncate", "references", "trigger"))
     run(connection, format_script(steps))
+
+
+def test_psql_reads_the_script_as_it_is_printed(servers):
+    # psql has a language of its own around SQL: backslashes, :variables and quotes that do not end.
+    target = servers("writer").socket
+    command = [PSQL, "-X", "-v", "ON_ERROR_STOP=1", "-v", "name=drop table notes;", "-f", "-"]
+    where = [f"--host={target.host}", f"--port={target.port}", "--username=postgres", "postgres"]
+    with psycopg.connect(target.psycopg_conninfo(), autocommit=True) as connection:
+        connection.execute("create role rds_iam")
+        connection.execute("create table notes (id int)")
+        try:
+            for role in HOSTILE:
+                script = format_script(build_grants("aws", role=role, database="postgres", identity=role))
+                subprocess.run([*command, *where], input=script, text=True, check=True, capture_output=True, timeout=60)
+                assert [may(connection, role, each) for each in ("select", "delete", "truncate")] == [True, True, False]
+        finally:
+            made = connection.execute("select rolname from pg_roles where rolname = any(%s)", [HOSTILE]).fetchall()
+            for (role,) in made:
+                connection.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(role)))
+            connection.execute("drop table notes")
+            connection.execute("drop role rds_iam")
 
 
 @pytest.mark.parametrize("role", HOSTILE)

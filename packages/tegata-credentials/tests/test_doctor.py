@@ -168,6 +168,11 @@ async def test_a_setting_that_would_weaken_tls_is_found(on_azure, mode):
     assert report.reasons == ("tls_setting_weak", "host_unknown")
 
 
+async def test_the_name_that_sqlalchemy_gives_it_is_found_too(on_azure):
+    report = await on_azure({"DATABASE_URL": "postgresql+asyncpg://app@db.invalid/app?ssl=require"})
+    assert report.reasons == ("tls_setting_weak", "host_unknown")
+
+
 async def test_a_variable_that_cannot_weaken_tls_is_no_fault(on_azure):
     report = await on_azure({"DATABASE_URL": "postgresql://app@db.invalid/app", "PGSSLMODE": "disable"})
     assert report.reasons == ("host_unknown",)

@@ -6,6 +6,8 @@ import inspect
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,33 @@ def test_every_option_is_explained():
     for action in build_parser()._subparsers._group_actions[0].choices.values():
         for option in (name for each in action._actions for name in each.option_strings if name.startswith("--")):
             assert option == "--help" or option in shown
+
+
+def test_the_settings_of_tegata_are_its_settings():
+    known = (DOCS / "reference/settings.md").read_text()
+    for page in (AZURE, AWS):
+        names = set(re.findall(r"TEGATA_[A-Z_]+", page))
+        assert len(names) >= 5
+        assert all(f"`{name}`" in known for name in names)
+
+
+@pytest.mark.parametrize("page", [AZURE, AWS], ids=["azure", "aws"])
+def test_tegatas_own_set_up_prints_sql_for_the_cloud(page):
+    (command,) = (code for code in blocks(page, "sh") if "--print" in code)
+    words = shlex.split(
+        command.replace("\\\n", " ").replace("APP-ID", OID).replace("OTHER-ID", OID.replace("0f", "1f"))
+    )
+    assert words[0] == "tegata"
+    start = f"import sys; sys.argv = {words!r}; from tegata.cli.main import main; main()"
+    finished = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    assert "pgaadauth" in finished.stdout or "rds_iam" in finished.stdout
+
+
+def test_every_page_is_reached_by_its_links():
+    for page in (DOCS / "how-to").glob("passwordless*.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).resolve().exists(), link
 
 
 def test_the_runbooks_say_no_longer_what_the_seed_said():

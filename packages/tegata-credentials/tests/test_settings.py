@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.pool import NullPool
 
 from tegata_credentials.settings import DatabaseSettings, SettingsError
 
@@ -133,6 +134,21 @@ def test_a_socket_keeps_the_letters_of_its_path_and_needs_no_password(text):
     settings = read(DATABASE_URL=text)
     assert (settings.host, settings.user, settings.database) == ("/run/My Sockets", "u", "d")
     assert read(DATABASE_URL=settings.url()) == settings
+
+
+def test_the_engines_have_the_pool_of_the_settings():
+    settings = read(DATABASE_URL=WITH_PASSWORD, DB_POOL_SIZE="3", DB_MAX_OVERFLOW="4", DB_POOL_RECYCLE="60")
+    for engine in (settings.create_async_engine().sync_engine, settings.create_engine()):
+        pool = engine.pool
+        assert (pool.size(), pool._max_overflow, pool._recycle, pool._pre_ping) == (3, 4, 60, True)
+        assert "geheim" not in f"{engine!r} {engine.url!r} {engine.url.render_as_string(hide_password=False)}"
+
+
+def test_an_option_of_the_caller_goes_before_a_setting():
+    settings = read(DATABASE_URL=WITH_PASSWORD)
+    assert settings.create_engine(pool_size=1).pool.size() == 1
+    assert isinstance(settings.create_engine(poolclass=NullPool).pool, NullPool)
+    assert isinstance(settings.create_async_engine(poolclass=NullPool).pool, NullPool)
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

@@ -188,7 +188,8 @@ def _map_for_aws(role: str, identity: str | None, is_existing: bool) -> Step:
     )
     lines = [] if is_existing else [_anonymous_block(make)]
     lines += [
-        "-- From now on the role logs in with IAM tokens only; a password of its own no longer works.",
+        "-- From now on the role logs in with IAM tokens only, and so does everybody who is a member of it: before you",
+        "-- log out, see that another login of yours still works (revoke the role from yourself if it does not).",
         f"GRANT rds_iam TO {quote_identifier(role)};",
         f"-- {identity or 'The IAM role of the service'} needs rds-db:connect on"
         f" arn:aws:rds-db:REGION:ACCOUNT:dbuser:RESOURCE-ID/{role}",

@@ -109,7 +109,7 @@ class DatabaseSettings:
         from tegata_credentials.sqlalchemy import create_async_engine
 
         return create_async_engine(
-            self.url("asyncpg"), password=password or self.password_source(), **{**self._pool(), **options}
+            self.url("asyncpg"), password=password or self.password_source(), **self._pool(options)
         )
 
     def create_engine(self, password: SyncPasswordSource | None = None, **options: Any) -> Engine:
@@ -117,16 +117,19 @@ class DatabaseSettings:
         from tegata_credentials.sqlalchemy import create_engine
 
         return create_engine(
-            self.url("psycopg"), password=password or self.sync_password_source(), **{**self._pool(), **options}
+            self.url("psycopg"), password=password or self.sync_password_source(), **self._pool(options)
         )
 
-    def _pool(self) -> dict[str, Any]:
+    def _pool(self, options: dict[str, Any]) -> dict[str, Any]:
+        if "poolclass" in options:
+            return options  # another pool has other options: NullPool has no size
         return {
             "pool_size": self.pool_size,
             "max_overflow": self.max_overflow,
             "pool_recycle": self.pool_recycle,
             "pool_pre_ping": self.pool_pre_ping,
             "pool_timeout": 30,
+            **options,
         }
 
     def _announce(self) -> None:

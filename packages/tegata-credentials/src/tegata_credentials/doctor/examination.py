@@ -88,7 +88,9 @@ class _Examination:
     def _choose_tls(self, settings: DatabaseSettings) -> ssl.SSLContext | None:
         """Return what the certificate is checked with; None where nothing is checked: a password, or one machine."""
         options = dict(settings.options)
-        mode = options.get("sslmode", "").replace("_", "-")
+        mode = options.get("sslmode", options.get("ssl", "")).replace(
+            "_", "-"
+        )  # `ssl` is SQLAlchemy's name with asyncpg
         near = is_local(settings.host)
         if settings.auth != "password" and not near and mode not in ("", VERIFIED):
             self.checks.append(failed("tls", "tls_setting_weak", mode=mode))
