@@ -121,11 +121,22 @@ def test_a_table_in_use_does_not_hold_the_migration_up_for_ever(database: Connec
     assert not pending(database)
 
 
-def test_without_a_schema_the_message_says_what_to_do(database: ConnectionTarget) -> None:
-    # The roles may be there from other databases of the server, the schema is not.
-    run(database, "do $$ begin create role tegata_owner; exception when duplicate_object then null; end $$")
-    with pytest.raises(MigrationError, match="bootstrap"):
+@pytest.mark.parametrize("missing", ["tegata", "tegata_jobs"])
+def test_without_a_schema_the_message_says_what_to_do(database: ConnectionTarget, missing: str) -> None:
+    bootstrap(database)
+    migrate(database, to="0001")
+    run(database, f"drop schema {missing} cascade")
+    with pytest.raises(MigrationError, match=f"no schema {missing}:.*db bootstrap"):
         migrate(database)
+    bootstrap(database)
+    migrate(database)
+    assert not pending(database)
+
+
+def test_a_login_that_cannot_become_the_owner_is_told_what_to_do(database: ConnectionTarget) -> None:
+    bootstrap(database)
+    with pytest.raises(MigrationError, match=r"cannot become tegata_owner:.*db bootstrap"):
+        migrate(database.entering_as("tegata_app"))
 
 
 def test_a_revision_that_nobody_knows_is_no_beginning() -> None:

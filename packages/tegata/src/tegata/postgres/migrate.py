@@ -21,12 +21,14 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from tegata.postgres.bootstrap import OWNER, SCHEMA
-from tegata.postgres.logins import open_psycopg
+from tegata.postgres.jobs_schema import JOBS_SCHEMA
+from tegata.postgres.logins import PsycopgConnection, open_psycopg
 from tegata.postgres.stored_functions import apply_functions, changed_functions, wanted_functions
 from tegata.postgres.target import ConnectionTarget
 
 # Two migrators at once: without a lock the second dies in the middle with a unique violation in the catalogue.
 _LOCK = 0x7467_0002
+_BOOTSTRAP_FIRST = "let an administrator run `tegata db bootstrap` first"
 
 
 class MigrationError(Exception):
@@ -54,7 +56,7 @@ def newest_revision() -> str:
 
 def pending(target: ConnectionTarget) -> Pending:
     """Return what is missing; changes nothing."""
-    with open_psycopg(_as_owner(target), autocommit=True) as connection:
+    with _open_as_owner(target) as connection:
         return _pending(connection)
 
 
@@ -73,7 +75,7 @@ def migrate(
     interrupted, even by SIGKILL, goes on where it was. `to` stops at an earlier revision, without the functions, which
     belong to the newest. Raises `MigrationError`.
     """
-    with open_psycopg(_as_owner(target), autocommit=True) as session:
+    with _open_as_owner(target) as session:
         # One session does everything: where the connection breaks, the lock and the work end together.
         _take_lock(session, wait_seconds)
         missing = _pending(session, to)
@@ -118,7 +120,7 @@ select pg_advisory_lock({_LOCK});
 """
 
 
-def _apply(session: psycopg.Connection[tuple[object, ...]], to: str) -> None:
+def _apply(session: PsycopgConnection, to: str) -> None:
     session.autocommit = False
     try:
         with _sqlalchemy_errors_unwrapped(), _config() as config:
@@ -136,13 +138,15 @@ def _apply(session: psycopg.Connection[tuple[object, ...]], to: str) -> None:
             session.autocommit = True
 
 
-def _pending(connection: psycopg.Connection[tuple[object, ...]], to: str = "head") -> Pending:
+def _pending(connection: PsycopgConnection, to: str = "head") -> Pending:
     current: str | None = None
     if _is_true(connection, "select to_regclass(%s) is not null", f"{SCHEMA}.schema_version"):
         row = connection.execute("select version_num from tegata.schema_version").fetchone()
         current = str(row[0]) if row else None
-    elif not _is_true(connection, "select exists (select from pg_namespace where nspname = %s)", SCHEMA):
-        raise MigrationError(f"there is no schema {SCHEMA}: let an administrator run the bootstrap first")
+    # Before the first revision, rather than in the middle: this login may not make them.
+    for schema in (SCHEMA, JOBS_SCHEMA):
+        if not _is_true(connection, "select exists (select from pg_namespace where nspname = %s)", schema):
+            raise MigrationError(f"there is no schema {schema}: {_BOOTSTRAP_FIRST}")
     missing = _revisions_after(current)
     if to != "head":
         return Pending(tuple(revision for revision in missing if revision <= to), ())
@@ -158,7 +162,7 @@ def _revisions_after(current: str | None) -> Sequence[str]:
     return every if current is None else every[every.index(current) + 1 :]
 
 
-def _take_lock(connection: psycopg.Connection[tuple[object, ...]], wait_seconds: float) -> None:
+def _take_lock(connection: PsycopgConnection, wait_seconds: float) -> None:
     deadline = time.monotonic() + wait_seconds
     while not _is_true(connection, "select pg_try_advisory_lock(%s)", _LOCK):
         if time.monotonic() > deadline:
@@ -166,13 +170,19 @@ def _take_lock(connection: psycopg.Connection[tuple[object, ...]], wait_seconds:
         time.sleep(0.1)
 
 
-def _is_true(connection: psycopg.Connection[tuple[object, ...]], query: str, *arguments: object) -> bool:
+def _is_true(connection: PsycopgConnection, query: str, *arguments: object) -> bool:
     row = connection.execute(query.encode(), arguments).fetchone()
     return bool(row and row[0])
 
 
-def _as_owner(target: ConnectionTarget) -> ConnectionTarget:
-    return target.taking_role(OWNER)
+def _open_as_owner(target: ConnectionTarget) -> PsycopgConnection:
+    try:
+        return open_psycopg(target.taking_role(OWNER), autocommit=True)
+    except psycopg.OperationalError as error:
+        # A refused login has no SQLSTATE in libpq, so this goes by the only name of a role that can be in it.
+        if f'"{OWNER}"' in str(error):
+            raise MigrationError(f"this login cannot become {OWNER}: {_BOOTSTRAP_FIRST}") from error
+        raise
 
 
 @contextmanager
