@@ -19,6 +19,7 @@ class IdentityUnavailable(CredentialError):
     - `bad_answer`: it answered with something that is no token
     - `not_configured`: this machine or process has no identity
     - `provider_error`: the provider failed in another way
+    - `rejected`: there were tokens, but the database rejected each before it could be used
     - `closed`: the source has been closed
     """
 

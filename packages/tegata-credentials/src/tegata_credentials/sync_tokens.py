@@ -15,6 +15,9 @@ from tegata_credentials.token_state import HiddenText, RefreshPolicy, Standing, 
 
 log = logging.getLogger("tegata_credentials.tokens")
 
+ROUNDS = 5
+"""How often a caller looks again when the token it has waited for is gone: rejections come in between, not for ever."""
+
 
 class SyncTokenProvider(Protocol):
     """Obtains tokens for one login. Its methods are called from one thread at a time, not always the same."""
@@ -84,7 +87,7 @@ class SyncTokenSource:
 
     def current(self) -> str:
         """Return a token to log in with now; see `TokenSource.current`. Raises `IdentityUnavailable`."""
-        while True:
+        for _ in range(ROUNDS):
             process = self._process()
             found = self._join(process)
             if not isinstance(found, _Flight):
@@ -99,6 +102,7 @@ class SyncTokenSource:
             if not landed and self._is_late(found):
                 self._give_up(process, found)
                 raise IdentityUnavailable("timeout", f"no answer within {self._policy.fetch_timeout:g} s")
+        raise IdentityUnavailable("rejected", "each token was rejected before it could be used")
 
     def rejected(self, value: str) -> None:
         """Say that the database has refused `value`; see `TokenSource.rejected`."""

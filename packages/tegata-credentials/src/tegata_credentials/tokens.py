@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from tegata_credentials.errors import IdentityUnavailable
-from tegata_credentials.sync_tokens import SyncTokenProvider, SyncTokenSource, keep_outcome
+from tegata_credentials.sync_tokens import ROUNDS, SyncTokenProvider, SyncTokenSource, keep_outcome
 from tegata_credentials.token_state import RefreshPolicy, Standing, Token, TokenState
 
 __all__ = ["RefreshPolicy", "SyncTokenProvider", "SyncTokenSource", "Token", "TokenProvider", "TokenSource"]
@@ -96,7 +96,7 @@ class TokenSource:
         Waits only if there is no living one, or briefly when a renewal has just begun. Raises `IdentityUnavailable`.
         A caller that is cancelled leaves the fetch to the others.
         """
-        while True:
+        for _ in range(ROUNDS):
             if self._closed:
                 raise IdentityUnavailable("closed")
             process = self._process()
@@ -114,12 +114,13 @@ class TokenSource:
                     raise refusal
             if value is not None:
                 await _wait(flight, flight.started + self._policy.patience - time.monotonic())
-                if (latest := process.state.look()[1]) is not None:
-                    return latest
             else:
                 await _wait(flight, None)
                 if flight.error is not None:
                     raise flight.error.again()
+            if (latest := process.state.look()[1]) is not None:
+                return latest
+        raise IdentityUnavailable("rejected", "each token was rejected before it could be used")
 
     async def rejected(self, value: str) -> None:
         """Say that the database has refused `value`: the next `current` asks the provider for another one.
