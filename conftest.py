@@ -44,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             if not isinstance(report, pytest.TestReport) or report.when != "teardown":
                 continue
             for name, value in report.user_properties:
-                what, _, figures = str(value).partition(": ")
+                what, _, figures = str(value).rpartition(": ")
                 if name == _PROPERTY:
                     rows.setdefault(what, []).append(figures)
                 elif name == _ATTACKED:

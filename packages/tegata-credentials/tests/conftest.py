@@ -87,9 +87,12 @@ def servers(laboratory: Laboratory) -> Iterator[Callable[..., JudgedServer]]:
         return started[name][2]
 
     yield start
+    said = ""
     for server, directory, _ in started.values():
         server.stop()
+        said += server.log_file.read_text(errors="replace")
         shutil.rmtree(directory, ignore_errors=True)
+    assert laboratory.leaks_in(said) == [], "a token is in the log of PostgreSQL"
 
 
 @pytest.fixture(scope="session")

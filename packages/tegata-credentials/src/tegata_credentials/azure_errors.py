@@ -14,6 +14,9 @@ _NO_IDENTITY = "no identity is assigned to this machine, or not the one that was
 # What the metadata service says while it is being updated or is too busy (Azure documentation, "Retry guidance").
 _PASSING = (404, 410, 429)
 
+# What azure-core would obey, however long, in the middle of a login; the source has a pause of its own.
+_PATIENCE = ("retry-after", "retry-after-ms", "x-ms-retry-after-ms")
+
 _here = threading.local()
 
 
@@ -32,12 +35,15 @@ class Answers:
     def hear(response: Any) -> None:
         """Note the status, and stop an answer that is no JSON or half a token. (azure-core: `raw_response_hook`)
 
+        A wish to come back in an hour is taken out: the SDK would sleep for so long, one thread for each attempt.
         The SDK would put the whole text of such an answer into its exception and into its log.
         """
         from azure.core.exceptions import ClientAuthenticationError
 
         answers: Answers = getattr(_here, "answers", None) or Answers()
         answers.status = response.http_response.status_code
+        for name in _PATIENCE:
+            response.http_response.headers.pop(name, None)
         if answers.status == 200 and not _is_sound(response.http_response.text()):
             answers.is_spoiled = True
             raise ClientAuthenticationError(_NO_TOKEN)
