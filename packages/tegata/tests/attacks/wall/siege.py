@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -54,6 +54,12 @@ class Siege:
     before: dict[str, list[str]]
     attempts: dict[str, int] = field(default_factory=dict)
     successes: list[str] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _usual: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """End the usual session."""
+        self._stack.close()
 
     @property
     def tables(self) -> list[Relation]:
@@ -74,7 +80,7 @@ class Siege:
         return {text for row in self.my_rows.values() for text in _leaves({k: str(v) for k, v in row.items()})}
 
     @contextmanager
-    def connection(self, tenant: UUID | None = None) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """A session of the application role; every transaction in it begins with the intruder's tenant."""
         with psycopg.connect(self.database.app.psycopg_conninfo(), autocommit=True) as connection:
             connection.execute("set statement_timeout = '10s'")
@@ -97,10 +103,10 @@ class Siege:
         """
         self.attempts[kind] = self.attempts.get(kind, 0) + 1
         if connection is None:
-            with self.connection() as opened:
-                return self.attempt(
-                    kind, statement, parameters, connection=opened, in_context=in_context, brought=brought
-                )
+            # One session for all attempts that leave nothing behind in it.
+            if self._usual is None or self._usual.closed:
+                self._usual = self._stack.enter_context(self.connection())
+            connection = self._usual
         outcome = self._try(connection, statement, parameters, in_context)
         shown = json.dumps([list(map(_text, row)) for row in outcome.rows]) + outcome.message
         known = {text for value in (*parameters, *brought) for text in _leaves(_text(value))}
@@ -118,7 +124,8 @@ class Siege:
     ) -> Outcome:
         composed = statement.encode() if isinstance(statement, str) else statement
         try:
-            with connection.transaction():
+            # Without a context also without a transaction: some commands exist only so.
+            with connection.transaction() if in_context else nullcontext():
                 if in_context:
                     connection.execute("select set_config('app.tenant_id', %s, true)", (str(self.mine),))
                 cursor = connection.execute(composed, parameters or None)
@@ -138,7 +145,7 @@ class Siege:
         """Nothing came out, and not one row of the other tenant has changed."""
         after = their_rows(self.database, self.relations, self.theirs)
         self.expect(after == self.before, "rows of the other tenant have changed")
-        assert self.successes == []
+        assert not self.successes, "\n".join(dict.fromkeys(self.successes))
 
 
 @contextmanager
@@ -165,7 +172,10 @@ def besieged(database: MigratedDatabase) -> Iterator[Siege]:
         their_rows(database, relations, theirs.tenant),
     )
     assert len(siege.secrets) > 20
-    yield siege
+    try:
+        yield siege
+    finally:
+        siege.close()
 
 
 def their_rows(database: MigratedDatabase, relations: Sequence[Relation], tenant: object) -> dict[str, list[str]]:
@@ -178,8 +188,6 @@ def their_rows(database: MigratedDatabase, relations: Sequence[Relation], tenant
             )
             found[str(relation)] = [str(row[0]) for row in connection.execute(statement, (tenant,)).fetchall()]
     return found
-
-
 
 
 def _text(value: object) -> str:
