@@ -56,6 +56,32 @@ def test_the_database_is_made_and_a_second_run_finds_nothing_to_do(tegata: Tegat
     assert (second.exit_code, second.output.strip()) == (0, "roles and schema are as they should be")
 
 
+def test_from_an_empty_server_to_a_proven_wall(tegata: Tegata, server: Cluster) -> None:
+    assert tegata("--create-database").exit_code == 0
+    database = server.admin.in_database("identity")
+    ways = {
+        "TEGATA_MIGRATION_DATABASE_URL": database.entering_as("tegata_migrator").psycopg_conninfo(),
+        "TEGATA_DATABASE_URL": database.entering_as("tegata_app").psycopg_conninfo(),
+    }
+
+    def invoke(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, words, env=ways)
+        return result.exit_code, result.output
+
+    status, output = invoke("migrate", "--check")
+    assert (status, "missing: revision 0001" in output, "missing: function take_code" in output) == (1, True, True)
+    assert invoke("migrate")[0] == 0
+    assert invoke("migrate", "--check") == (0, "the schema is up to date\n")
+    assert invoke("doctor", "--strict")[0] == 0
+    status, script = invoke("migrate", "--sql", "--after", "0001")
+    assert (status, "create table tegata.account " in script, "create or replace function" in script) == (
+        0,
+        False,
+        True,
+    )
+    assert tegata().output.strip() == "roles and schema are as they should be"
+
+
 def test_what_is_left_for_others_is_told_and_is_status_1(tegata: Tegata, server: Cluster) -> None:
     assert tegata("--create-database").exit_code == 0
     run(server.admin, "alter role tegata_app nologin")

@@ -59,7 +59,15 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["nonsense"], ["apply"], ["export"], ["migrate", "--check", "--bootstrap"], ["keys", "list"]]
+    "words",
+    [
+        ["nonsense"],
+        ["apply"],
+        ["export"],
+        ["migrate", "--check", "--bootstrap"],
+        ["migrate", "--after", "1"],
+        ["keys", "list"],
+    ],
 )
 def test_wrong_usage_is_status_2(words: list[str]) -> None:
     assert CliRunner().invoke(app, words).exit_code == 2

@@ -63,6 +63,14 @@ DRIFT = {
         ],
         "tegata_app is no member of between any more",
     ),
+    "the application bypasses RLS through a group": (
+        ["create role strong bypassrls", "grant strong to tegata_app"],
+        "tegata_app is no member of strong any more",
+    ),
+    "the application makes roles through a group": (
+        ["create role strong createrole", "grant strong to tegata_app"],
+        "tegata_app is no member of strong any more",
+    ),
     "the application is who owns the database": (
         ["create role landlord", "alter database untouched owner to landlord", "grant landlord to tegata_app"],
         "tegata_app is no member of landlord any more",

@@ -117,9 +117,18 @@ def test_on_rds_the_administrator_can_do_it_where_it_may_grant_rds_iam(enter: En
 
 
 def test_on_rds_an_administrator_that_would_lose_its_password_is_warned(enter: Enter) -> None:
-    administrator = enter("rds")
-    outcome = bootstrap(administrator, Plan("rds", stay_member=True))
+    administrator, superuser = enter("rds"), enter("superuser")
+    bootstrap(administrator, Plan("rds"))
+    ((modern,),) = run(superuser, "select current_setting('server_version_num')::integer >= 160000")
+    run(superuser, "grant tegata_app to master" + (" with set true" if modern else ""))
+    outcome = bootstrap(administrator, Plan("rds"))
     assert any("revoke tegata_app from master" in told for told in outcome.left)
+
+
+def test_on_rds_no_administrator_is_made_a_member_of_a_role_that_logs_in_by_token(enter: Enter) -> None:
+    administrator = enter("rds")
+    bootstrap(administrator, Plan("rds"))
+    assert bootstrap(administrator, Plan(stay_member=True)).changed == ("master may SET ROLE tegata_owner",)
 
 
 def test_without_rds_iam_the_server_is_no_amazon_rds(enter: Enter) -> None:

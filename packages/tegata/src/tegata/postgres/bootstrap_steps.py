@@ -28,15 +28,15 @@ _ROLES = """(values ('tegata_owner', 'nologin'), ('tegata_app', 'login'), ('tega
                      ('tegata_migrator', 'login noinherit')) w (name, login)"""
 _OURS = "('tegata_owner', 'tegata_app', 'tegata_maint', 'tegata_migrator')"
 
-# Roles whose rights reach past row-level security, or into files and programs of the server.
+# Roles whose rights reach past row-level security, or into files and programs of the server. Whoever owns the database
+# is a member of pg_database_owner without being granted it.
 _DANGEROUS = """
        select d.oid, d.rolname from pg_roles d
         where d.rolsuper or d.rolbypassrls or d.rolcreaterole or d.rolreplication
            or d.rolname in ('pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
                             'pg_execute_server_program', 'pg_database_owner', 'pg_maintain', 'pg_create_subscription',
                             'rds_superuser', 'rds_replication', 'azure_pg_admin', 'cloudsqlsuperuser',
-                            'tegata_owner', 'tegata_migrator', 'tegata_maint')
-           or d.oid = (select datdba from pg_database where datname = current_database())"""
+                            'tegata_owner', 'tegata_migrator', 'tegata_maint')"""
 
 _MODERN = "current_setting('server_version_num')::integer >= 160000"
 
@@ -251,6 +251,9 @@ STEPS = (
               from pg_roles r
              where current_setting('tegata_bootstrap.stay_member')::boolean
                and r.rolname in ('tegata_owner', 'tegata_app', 'tegata_maint')
+               -- Through such a role an administrator of Amazon RDS would lose its password, see the next step.
+               and not exists (select from pg_auth_members a join pg_roles iam on iam.oid = a.roleid
+                                where a.member = r.oid and iam.rolname = 'rds_iam')
                and not pg_has_role(r.oid, case when <modern> then 'SET' else 'MEMBER' end)
              union all
             select 'revoke tegata_owner from current_user', '', 'self', true
