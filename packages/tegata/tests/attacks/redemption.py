@@ -107,6 +107,7 @@ class Clients:
     """Relying parties of several tenants on one server. They try again for as long as they are told to."""
 
     def __init__(self, address: str, ledger: Ledger) -> None:
+        self.address = address
         self.ledger = ledger
         self.current: list[tuple[House, str]] = []  # the last refresh token that each chain was given
         self.stopped = asyncio.Event()
@@ -173,3 +174,7 @@ class Clients:
         except httpx2.TransportError:
             return False
         return answer.status_code == 400
+
+    async def status(self, path: str) -> int:
+        """Return the status that an address answers with. Not counted."""
+        return (await self._http.get(path)).status_code

@@ -5,53 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
+import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tegata.crypto.envelope import Envelope, new_master_key
+from tegata.postgres.engine import Database, PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage
+from tegata.postgres.tenancy import across_tenants
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.durable import DurableDatabase
-from tegata_credentials.testing import free_port
 
-from .redemption import BASE_URL, Clients, House, Ledger, furnish, make_codes
+from .redemption import make_codes
+from .served import PATIENCE_SECONDS, Serving, serving_on
 
 pytestmark = pytest.mark.anyio
 
-TEGATA = Path(sys.executable).parent / "tegata"
-PATIENCE_SECONDS = 60.0
 LIVES_AT_ONCE = 6
-
-
-@dataclass(slots=True)
-class Serving:
-    """A database, two tenants in it, and one `tegata serve` on it."""
-
-    server: DurableDatabase
-    database: MigratedDatabase
-    houses: list[House]
-    clients: Clients
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.clients.ledger
-
-    async def until_served(self) -> float:
-        """Wait until requests are answered again; return the seconds it took."""
-        began = time.monotonic()
-        while not all([await self.clients.is_served(house) for house in self.houses]):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() - began < PATIENCE_SECONDS, self.log.read_text()[-4000:]
-            await asyncio.sleep(0.02)
-        return time.monotonic() - began
 
 
 @pytest.fixture(scope="module")
@@ -63,39 +36,9 @@ def server() -> Iterator[tuple[DurableDatabase, MigratedDatabase]]:
 
 @pytest.fixture
 async def serving(server: tuple[DurableDatabase, MigratedDatabase], tmp_path: Path) -> AsyncIterator[Serving]:
-    durable, database = server
-    key, port = new_master_key(), free_port()
-    operator = PostgresOperatorStorage(database.maintenance)
-    houses = [await furnish(operator, Envelope.from_text(key)) for _ in range(2)]
-    await operator.close()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "TEGATA_PORT": str(port),
-        "TEGATA_WORKERS": "2",
-        "TEGATA_MASTER_KEY": key,
-        "TEGATA_BASE_URL": BASE_URL,
-        "TEGATA_DATABASE_URL": database.app.psycopg_conninfo(),
-        "TEGATA_DATABASE_POOL_SIZE": "3",
-        "TEGATA_DATABASE_POOL_WAIT_SECONDS": "1",
-        "TEGATA_DATABASE_STATEMENT_TIMEOUT_SECONDS": "2",
-    }
-    log = tmp_path / "log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
-    clients = Clients(f"http://127.0.0.1:{port}", Ledger())
-    serving = Serving(durable, database, houses, clients, process, log)
-    try:
-        await serving.until_served()
-        yield serving
-    finally:
-        durable.resume()
-        await clients.close()
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    bounds = {"pool_size": "3", "pool_wait_seconds": "1", "statement_timeout_seconds": "2"}
+    async with serving_on(*server, tmp_path / "log", workers=2, settings=bounds) as started:
+        yield started
 
 
 async def begin(serving: Serving, codes_each: int = 1000) -> list[asyncio.Task[None]]:
@@ -108,6 +51,19 @@ async def begin(serving: Serving, codes_each: int = 1000) -> list[asyncio.Task[N
         for house, stock in zip(serving.houses, stocks, strict=True)
         for _ in range(LIVES_AT_ONCE)
     ]
+
+
+def end_sessions(server: DurableDatabase) -> None:
+    """End every session as its own process would end it: with SIGTERM, which needs no postmaster."""
+    for pid in server.sessions():
+        os.kill(pid, signal.SIGTERM)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 async def until_redeemed(serving: Serving, more: int) -> None:
@@ -174,3 +130,34 @@ async def test_what_was_changed_while_nobody_listened_is_known(serving: Serving)
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert await serving.clients.is_served(serving.houses[1])
+
+
+async def test_a_database_that_answers_nobody_new_is_waited_for_within_bounds(serving: Serving) -> None:
+    """The postmaster is paused under load and every session ended: all of them have to be opened anew."""
+    lives = await begin(serving)
+    await until_redeemed(serving, 20)
+    serving.server.pause()
+    end_sessions(serving.server)
+    before = serving.ledger.statuses["503 temporarily_unavailable"]
+    await until(lambda: serving.ledger.statuses["503 temporarily_unavailable"] > before + 20)
+    assert (await serving.clients.status("/livez"), await serving.clients.status("/readyz")) == (200, 503)
+    serving.server.resume()
+    back = await serving.until_served()
+    await until_redeemed(serving, 20)
+    await finish(serving, lives)
+    print(f"back {back:.2f} s after the pause")
+
+
+async def test_a_database_that_is_too_slow_is_given_up_statement_by_statement(serving: Serving) -> None:
+    """A table that everything needs is locked for longer than a statement may take."""
+    lives = await begin(serving)
+    await until_redeemed(serving, 20)
+    admin = Database(serving.database.admin, PoolLimits(size=1, statement_seconds=60))
+    before = serving.ledger.statuses["503 temporarily_unavailable"]
+    async with across_tenants(admin) as connection:
+        await connection.execute("lock table tegata.grant_record in access exclusive mode")
+        await until(lambda: serving.ledger.statuses["503 temporarily_unavailable"] > before + 20)
+        assert await serving.clients.status("/livez") == 200
+    await admin.close()
+    await until_redeemed(serving, 20)
+    await finish(serving, lives)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from tegata.postgres.errors import TenantMissing, as_storage_error, is_lost_connection, is_unsent
+from tegata.postgres.errors import DRIVER_ERRORS, TenantMissing, as_storage_error, is_lost_connection, is_unsent
 from tegata.postgres.pool import Pool, PoolLimits
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import Unavailable
@@ -80,7 +80,7 @@ class Database:
         for _ in range(self.pool.size):
             try:
                 return await self._begin(statement)
-            except Exception as error:
+            except DRIVER_ERRORS as error:
                 if not is_lost_connection(error):
                     raise
         return await self._begin(statement)

@@ -19,6 +19,8 @@ _NOT_NOW = frozenset({"55P03", "25006", "28000", "28P01", "3D000"})
 _TAKEN = frozenset({"23505", "23503", "23P01"})
 # Ends of a session that the server announces: by an administrator, by a crash, before it could begin.
 _ENDED = ("08", "57P01", "57P02", "57P03")
+# Everything that a statement on an open session can raise because of the server or the network.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 def as_storage_error(error: BaseException) -> StorageError | None:

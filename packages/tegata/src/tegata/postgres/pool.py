@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from tegata.postgres.errors import as_storage_error
+from tegata.postgres.errors import DRIVER_ERRORS, as_storage_error
 from tegata.postgres.logins import open_session
 from tegata.postgres.tally import Tally
 from tegata.postgres.target import ConnectionTarget
@@ -162,11 +162,12 @@ class Pool:
         """Ask a connection whether it lives; end it if not."""
         try:
             await connection.execute("select 1", timeout=self._limits.connect_seconds)
-        except BaseException as error:
+        except DRIVER_ERRORS:
             self.throw_away(connection)
-            if not isinstance(error, Exception):
-                raise
             return False
+        except BaseException:
+            self.throw_away(connection)
+            raise
         return True
 
     async def _connect(self) -> asyncpg.Connection:
