@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class RdsServer:
 @pytest.fixture
 def rds(
     database: Any, servers: Callable[..., Any], lab: Laboratory, clean_environment: pytest.MonkeyPatch
-) -> dict[str, RdsServer]:
+) -> Iterator[dict[str, RdsServer]]:
     """Writer and reader, and the environment of a container with a role."""
     for variable, value in lab.aws().items():
         clean_environment.setenv(variable, value)
@@ -63,7 +63,9 @@ def rds(
         port = started.endpoint.port
         lab.serve_database(server, Endpoint(name, port, REGION))
         found[server] = RdsServer(started.verified_url(ROLE), name, port)
-    return found
+    yield found
+    for server in NAMES:
+        lab.serve_database(server, servers(server).endpoint)
 
 
 async def log_in(server: RdsServer, tokens: TokenSource) -> None:
