@@ -156,10 +156,10 @@ class TokenSource:
             process.flights.pop(other, None)
         flight = process.flights[loop] = _Flight(time.monotonic())
         # An empty context: the fetch is nobody's request, and must not carry the first caller's trace or tenant.
-        flight.task = loop.create_task(self._fly(process, flight), context=contextvars.Context())
+        flight.task = loop.create_task(self._fly(process, flight, loop), context=contextvars.Context())
         return flight
 
-    async def _fly(self, process: _Process, flight: _Flight) -> None:
+    async def _fly(self, process: _Process, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         generation, must_discard = process.state.begin()
         try:
             flight.error = IdentityUnavailable("closed")  # stands if this task is cancelled
@@ -167,7 +167,7 @@ class TokenSource:
             flight.error = outcome if isinstance(outcome, IdentityUnavailable) else None
             keep_outcome(process.state, outcome, generation, self._auth_method)
         finally:
-            process.flights.pop(asyncio.get_running_loop(), None)
+            process.flights.pop(loop, None)  # the loop may be gone when this is collected
 
     async def _obtain(self, must_discard: bool) -> Token | IdentityUnavailable:
         seconds = self._policy.fetch_timeout

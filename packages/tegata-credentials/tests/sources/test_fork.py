@@ -66,6 +66,13 @@ def test_a_child_forked_while_every_lock_is_held_is_not_stuck(sync_source, sync_
         assert in_child(sync_source.current) == "token-2"
 
 
+def test_a_child_of_asyncio_is_not_stuck_either(source, provider, clock):
+    asyncio.run(source.current())
+    clock.pass_by(3700.0)
+    with source._process().state._lock:
+        assert in_child(lambda: asyncio.run(source.current())) == "token-2"
+
+
 def test_a_rejection_in_a_child_is_the_childs_own(sync_source):
     value = sync_source.current()
 

@@ -106,6 +106,36 @@ def test_a_fetch_that_hangs_holds_nobody_longer_than_agreed_and_its_late_token_i
     assert sync_provider.fetches == 1
 
 
+def test_after_a_fetch_that_hangs_nobody_starts_another_for_a_second(new_sync_source, sync_provider, clock):
+    source = new_sync_source(sync_provider, fetch_timeout=0.05)
+    gate = sync_provider.gate = threading.Event()
+    for _ in range(5):
+        with pytest.raises(IdentityUnavailable) as caught:
+            source.current()
+        assert caught.value.reason == "timeout"
+    assert sync_provider.fetches == 1
+    clock.pass_by(1.0)
+    sync_provider.gate = None
+    assert source.current() == "token-2"
+    gate.set()
+
+
+def test_a_fetch_that_fails_after_a_rejection_does_not_make_the_next_one_wait(new_sync_source, sync_provider, clock):
+    source = new_sync_source(sync_provider, patience=0.01)
+    first = source.current()
+    clock.pass_by(3400.0)
+    gate = sync_provider.gate = threading.Event()
+    source.current()  # a renewal has begun and hangs
+    old = [thread for thread in threading.enumerate() if thread.name == "tegata-token"]
+    source.rejected(first)
+    sync_provider.failure = IdentityUnavailable("refused")
+    gate.set()
+    for thread in old:
+        thread.join()
+    sync_provider.failure = None
+    assert source.current() == "token-3"
+
+
 def test_an_unexpected_error_of_the_provider_is_named_but_not_quoted(sync_source, sync_provider):
     sync_provider.failure = ValueError("eyJ.secret.token")
     with pytest.raises(IdentityUnavailable) as caught:

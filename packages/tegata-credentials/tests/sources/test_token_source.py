@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import pickle
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -189,6 +191,16 @@ async def test_a_rejected_token_is_dropped_and_the_provider_told_to_forget_it(so
     assert provider.discards == 1
 
 
+async def test_a_rejection_ends_the_pause_after_a_failed_renewal(source, provider, clock):
+    value = await source.current()
+    clock.pass_by(3400.0)
+    provider.failure = IdentityUnavailable("unreachable")
+    assert await source.current() == value
+    provider.failure = None
+    await source.rejected(value)
+    assert await source.current() == "token-3"
+
+
 async def test_five_rejections_of_one_token_make_one_fetch(source, provider):
     async def login() -> str:
         value = await source.current()
@@ -318,6 +330,27 @@ def test_a_loop_closed_with_a_fetch_under_way_is_forgotten(new_source, provider)
     loop.close()
     provider.gate = None
     assert asyncio.run(source.current()) == "token-2"
+
+
+def test_a_loop_that_was_just_dropped_is_not_kept(new_source, provider):
+    source = new_source(provider)
+
+    def leave_behind() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # it would complain about its pending tasks
+        provider.gate = asyncio.Event()
+        caller = loop.create_task(source.current())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        assert not caller.done()
+        loop.close()
+        return weakref.ref(loop)
+
+    left = leave_behind()
+    provider.gate = None
+    assert asyncio.run(source.current()) == "token-2"
+    gc.collect()
+    assert left() is None
 
 
 async def test_neither_repr_nor_pickle_gives_the_token_away(source):
