@@ -6,30 +6,24 @@ import asyncio
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tegata.postgres.engine import PoolLimits
-from tegata.postgres.fence import take_fence
-from tegata.postgres.reader import Reader
 from tegata.postgres.reader_breaker import Breaker
-from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
+from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenancy import tenant_readonly
 from tegata.storage.errors import Unavailable
-from tegata.storage.marked_reads import EventSearch
 from tegata.testing.clusters import Cluster, MigratedDatabase
-from tegata.testing.records import Inhabited, event, inhabit
-from tegata.testing.replicas import Replica, Replicated, replicated
+from tegata.testing.replicas import Replicated, replicated
+
+from .marked_world import EVERYTHING, LIMITS, PATIENCE_SECONDS, World, execute, until, world_of
 
 pytestmark = pytest.mark.anyio
-PATIENCE_SECONDS = 30
-LIMITS = PoolLimits(size=4, wait_seconds=10, statement_seconds=10)
-EVERYTHING = EventSearch()
 
 
 @pytest.fixture(scope="module")
@@ -50,66 +44,10 @@ def reader(servers: Replicated) -> MigratedDatabase:
     return servers.reader()
 
 
-class World:
-    """The operator's storage with a reader, two tenants, and what the test does to the reader."""
-
-    def __init__(self, storage: PostgresOperatorStorage, reader: Reader) -> None:
-        self.storage = storage
-        self.reader = reader
-        self.here: Inhabited
-        self.there: Inhabited
-
-    async def write(self, type_: str) -> None:
-        await self.storage.write_events([(self.here.tenant_id, event(type_))])
-
-    async def types(self) -> set[str]:
-        """The types of events, by a marked read."""
-        reads = await self.storage.tenant_readonly(self.here.tenant_id)
-        return {found.type for found in await reads.search_events(EVERYTHING, limit=1000)}
-
-    def went_to_the_writer(self) -> dict[str, int]:
-        return {reason: count for reason, count in self.reader.use.fallbacks.items() if count}
-
-    async def until_the_reader_answers(self) -> None:
-        before = self.reader.use.reads
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.reader.use.reads == before:
-            assert time.monotonic() < deadline, self.went_to_the_writer()
-            await self.types()
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def world_of(
-    writer: MigratedDatabase, target: ConnectionTarget, *, limits: PoolLimits = LIMITS, **options: object
-) -> AsyncIterator[World]:
-    reader = Reader(target, limits, **options)  # type: ignore[arg-type] - passed on
-    world = World(PostgresOperatorStorage(writer.maintenance, LIMITS, reader=reader), reader)
-    try:
-        world.here, world.there = await inhabit(world.storage), await inhabit(world.storage)
-        yield world
-    finally:
-        await world.storage.close()
-
-
 @pytest.fixture
 async def world(servers: Replicated, reader: MigratedDatabase) -> AsyncIterator[World]:
     async with world_of(servers.writer, reader.app) as world:
         yield world
-
-
-def execute(target: ConnectionTarget, *statements: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(target.psycopg_conninfo(), autocommit=True) as connection:
-        for statement in statements:
-            cursor = connection.execute(statement)  # type: ignore[arg-type] - a test's own text
-        return cursor.fetchall() if cursor.description else []
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -253,9 +191,7 @@ async def test_a_reader_that_says_nothing_costs_one_request_its_patience_and_the
 
 
 async def test_a_read_that_fails_on_the_reader_is_left_to_the_writer(world: World) -> None:
-    await world.until_the_reader_answers()
-    fence = await take_fence(world.storage.database)
-    assert fence is not None
+    fence = await world.passed_fence()
     # As a conflict with recovery fails: vacuum on the primary removed what the query still needs.
     failing = "do $$ begin raise exception using errcode = '40001'; end $$"
     outcome = await world.reader.attempt(fence, world.here.tenant_id, lambda on: on.execute(failing))
@@ -263,6 +199,15 @@ async def test_a_read_that_fails_on_the_reader_is_left_to_the_writer(world: Worl
     assert world.went_to_the_writer()["failed"] == 1
     await world.types()
     assert world.went_to_the_writer()["paused"] == 1
+
+
+async def test_a_long_read_may_take_longer_than_the_answer_how_far_the_reader_is(
+    servers: Replicated, reader: MigratedDatabase
+) -> None:
+    async with world_of(servers.writer, reader.app, patience_seconds=1.0) as world:
+        fence = await world.passed_fence()
+        answer = await world.reader.attempt(fence, world.here.tenant_id, lambda on: on.fetchval("select pg_sleep(1.5)"))
+        assert answer is not None
 
 
 async def test_when_all_connections_to_the_reader_are_in_use_nobody_waits_for_one(
@@ -282,68 +227,6 @@ async def test_a_primary_is_no_reader(servers: Replicated) -> None:
     async with world_of(servers.writer, servers.writer.app) as world:
         assert "tenant.created" in await world.types()
         assert world.went_to_the_writer() == {"not_a_standby": 1}
-
-
-async def test_a_reader_that_has_been_promoted_is_not_believed_any_more(bindir: Path | None) -> None:
-    with replicated(bindir) as servers:
-        reader = servers.reader()
-        async with world_of(servers.writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
-            await world.until_the_reader_answers()
-            assert execute(reader.admin, "select pg_promote()") == [(True,)]
-            # It is ahead of the writer, by what the writer does not know.
-            tenant = f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)"
-            execute(reader.app, tenant, *["select txid_current()"] * 5)
-            await world.write("sign_in.succeeded")
-            assert "sign_in.succeeded" in await world.types()
-            assert world.went_to_the_writer()["not_a_standby"] == 1
-
-
-async def test_a_standby_of_the_writer_before_a_failover_is_not_believed_however_far_it_is(
-    bindir: Path | None,
-) -> None:
-    with failing_over(bindir) as (before, writer, reader):
-        assert execute(writer.admin, "select pg_promote()") == [(True,)]
-        # The history that is lost: the reader has replayed more of it than the new writer has written of its own.
-        execute(before.admin, "create table public.lost as select n from generate_series(1, 100000) n")
-        until(lambda: execute(reader.admin, "select count(*) from pg_class where relname = 'lost'") == [(1,)])
-        async with world_of(writer, reader.app) as world:
-            await world.write("sign_in.succeeded")
-            fence = await take_fence(world.storage.database)
-            assert fence is not None
-            replayed = execute(reader.admin, "select (pg_last_wal_replay_lsn() - '0/0')::bigint")[0][0]
-            assert isinstance(replayed, int)
-            assert replayed > fence.position
-            assert "sign_in.succeeded" in await world.types()
-            assert world.went_to_the_writer() == {"another_timeline": 1}
-
-
-async def test_a_standby_that_follows_the_new_writer_is_used_again(bindir: Path | None) -> None:
-    with failing_over(bindir) as (_, writer, reader):
-        assert execute(writer.admin, "select pg_promote()") == [(True,)]
-        async with world_of(writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
-            await world.types()
-            assert world.went_to_the_writer() == {"another_timeline": 1}
-        followed = writer.admin.in_database("postgres").psycopg_conninfo()
-        execute(reader.admin, f"alter system set primary_conninfo = '{followed}'", "select pg_reload_conf()")
-        async with world_of(writer, reader.app, breaker=Breaker(longest_pause_seconds=0.1)) as world:
-            execute(writer.admin, "checkpoint")
-            await world.write("sign_in.succeeded")
-            until(lambda: execute(reader.admin, "select status from pg_stat_wal_receiver") == [("streaming",)])
-            execute(reader.admin, "checkpoint")
-            await world.until_the_reader_answers()
-            assert "sign_in.succeeded" in await world.types()
-
-
-@contextmanager
-def failing_over(bindir: Path | None) -> Iterator[tuple[MigratedDatabase, MigratedDatabase, MigratedDatabase]]:
-    """The writer so far, the standby that takes over, and another standby."""
-    with replicated(bindir) as servers:
-        other = Replica(servers.primary)
-        try:
-            reader = MigratedDatabase.of(other.start().in_database(servers.writer.admin.database))
-            yield servers.writer, servers.reader(), reader
-        finally:
-            other.remove()
 
 
 async def test_a_reader_entered_as_somebody_whom_the_wall_does_not_bind_is_refused(

@@ -1,0 +1,86 @@
+"""The reader when somebody else becomes the writer: a lost history is not believed, a standby that follows is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tegata.postgres.fence import take_fence
+from tegata.postgres.reader_breaker import Breaker
+from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.replicas import Replica, replicated
+
+from .marked_world import execute, until, world_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def bindir(each_cluster: Cluster) -> Path | None:
+    """The programs of each version."""
+    return each_cluster.bindir
+
+
+async def test_a_reader_that_has_been_promoted_is_not_believed_any_more(bindir: Path | None) -> None:
+    with replicated(bindir) as servers:
+        reader = servers.reader()
+        async with world_of(servers.writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
+            await world.until_the_reader_answers()
+            assert execute(reader.admin, "select pg_promote()") == [(True,)]
+            # It is ahead of the writer, by what the writer does not know.
+            tenant = f"select set_config('app.tenant_id', '{world.here.tenant_id}', false)"
+            execute(reader.app, tenant, *["select txid_current()"] * 5)
+            await world.write("sign_in.succeeded")
+            assert "sign_in.succeeded" in await world.types()
+            assert world.went_to_the_writer()["not_a_standby"] == 1
+
+
+async def test_a_standby_of_the_writer_before_a_failover_is_not_believed_however_far_it_is(
+    bindir: Path | None,
+) -> None:
+    with failing_over(bindir) as (before, writer, reader):
+        assert execute(writer.admin, "select pg_promote()") == [(True,)]
+        # The history that is lost: the reader has replayed more of it than the new writer has written of its own.
+        execute(before.admin, "create table public.lost as select n from generate_series(1, 100000) n")
+        until(lambda: execute(reader.admin, "select count(*) from pg_class where relname = 'lost'") == [(1,)])
+        async with world_of(writer, reader.app) as world:
+            await world.write("sign_in.succeeded")
+            fence = await take_fence(world.storage.database)
+            assert fence is not None
+            replayed = execute(reader.admin, "select (pg_last_wal_replay_lsn() - '0/0')::bigint")[0][0]
+            assert isinstance(replayed, int)
+            assert replayed > fence.position
+            assert "sign_in.succeeded" in await world.types()
+            assert world.went_to_the_writer() == {"another_timeline": 1}
+
+
+async def test_a_standby_that_follows_the_new_writer_is_used_again(bindir: Path | None) -> None:
+    with failing_over(bindir) as (_, writer, reader):
+        assert execute(writer.admin, "select pg_promote()") == [(True,)]
+        async with world_of(writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
+            await world.types()
+            assert world.went_to_the_writer() == {"another_timeline": 1}
+        followed = writer.admin.in_database("postgres").psycopg_conninfo()
+        execute(reader.admin, f"alter system set primary_conninfo = '{followed}'", "select pg_reload_conf()")
+        async with world_of(writer, reader.app, breaker=Breaker(longest_pause_seconds=0.1)) as world:
+            execute(writer.admin, "checkpoint")
+            await world.write("sign_in.succeeded")
+            until(lambda: execute(reader.admin, "select status from pg_stat_wal_receiver") == [("streaming",)])
+            execute(reader.admin, "checkpoint")
+            await world.until_the_reader_answers()
+            assert "sign_in.succeeded" in await world.types()
+
+
+@contextmanager
+def failing_over(bindir: Path | None) -> Iterator[tuple[MigratedDatabase, MigratedDatabase, MigratedDatabase]]:
+    """The writer so far, the standby that takes over, and another standby."""
+    with replicated(bindir) as servers:
+        other = Replica(servers.primary)
+        try:
+            reader = MigratedDatabase.of(other.start().in_database(servers.writer.admin.database))
+            yield servers.writer, servers.reader(), reader
+        finally:
+            other.remove()
