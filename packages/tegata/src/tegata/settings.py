@@ -79,8 +79,13 @@ class Settings(BaseModel):
     database_azure_client_id: str | None = Field(
         None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
     )
+    database_aws_endpoint: str | None = Field(
+        None,
+        description="The name that AWS gave the instance, where the URL names another one (a CNAME, a tunnel): tokens "
+        "are signed for it.",
+    )
     database_aws_region: str | None = Field(
-        None, description="The region tokens are signed for, where the host's name does not say it."
+        None, description="The region tokens are signed for, where that name does not say it."
     )
     maintenance_database_url: SecretStr | None = Field(
         None, description="PostgreSQL as the maintenance role, for `tegata apply`, `export` and `keys`."
@@ -203,7 +208,6 @@ ALIASES = {
     "database_url": "DATABASE_URL",
     "database_auth": "DATABASE_AUTH",
     "database_azure_client_id": "AZURE_CLIENT_ID",
-    "database_aws_region": "AWS_REGION",
     "database_pool_size": "DB_POOL_SIZE",
     "database_pool_overflow": "DB_MAX_OVERFLOW",
     "database_pool_recycle_seconds": "DB_POOL_RECYCLE",

@@ -27,7 +27,7 @@ def _issued(settings: Settings, method: TokenMethod) -> Passwords:
     # Loaded where it is used: most processes talk to no cloud.
     from tegata.postgres.passwords import Identity, IssuedPasswords
 
-    identity = Identity(settings.database_azure_client_id, settings.database_aws_region)
+    identity = Identity(settings.database_azure_client_id, settings.database_aws_region, settings.database_aws_endpoint)
     return IssuedPasswords(method, identity, allow_unverified_tls=settings.allow_unverified_database_tls)
 
 

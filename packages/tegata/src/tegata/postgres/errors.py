@@ -37,7 +37,8 @@ def as_storage_error(error: BaseException) -> StorageError | None:
     if isinstance(error, CredentialError):
         return Unavailable(str(error))  # never holds a credential, and names the cure
     if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError) or is_unsent(error):
-        return Unavailable(f"the database cannot be reached: {type(error).__name__}")
+        advice = " ".join(getattr(error, "__notes__", ()))  # what a login says of certificates
+        return Unavailable(f"the database cannot be reached: {type(error).__name__} {advice}".strip())
     return None
 
 

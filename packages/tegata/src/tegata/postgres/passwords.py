@@ -17,6 +17,7 @@ from tegata_credentials.tokens import TokenSource
 
 TokenMethod = Literal["managed_identity", "aws_iam"]
 _Key = tuple[str, int, str]
+_RDS_NAMES = (".rds.amazonaws.com", ".rds.amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Identity:
     """As whom to ask for tokens, where the environment leaves it open."""
 
     azure_client_id: str | None = None  # a user-assigned identity
-    aws_region: str | None = None
+    aws_region: str | None = None  # where the endpoint's name does not say it
+    aws_endpoint: str | None = None  # the name that AWS knows, for hosts of other names
 
 
 class IssuedPasswords:
@@ -44,7 +46,7 @@ class IssuedPasswords:
         key = (host, port, user)
         if key not in self._sources:
             provider = (
-                RdsIamTokens(host=host, port=port, user=user, region=self._identity.aws_region)
+                RdsIamTokens(host=host, port=port, user=user, **self._signed_for(host))
                 if self.auth_method == "aws_iam"
                 else managed_identity(self._identity.azure_client_id)
             )
@@ -56,12 +58,18 @@ class IssuedPasswords:
         key = (host, port, user)
         if key not in self._sync_sources:
             provider = (
-                SyncRdsIamTokens(host=host, port=port, user=user, region=self._identity.aws_region)
+                SyncRdsIamTokens(host=host, port=port, user=user, **self._signed_for(host))
                 if self.auth_method == "aws_iam"
                 else sync_managed_identity(self._identity.azure_client_id)
             )
             self._sync_sources[key] = SyncTokenSource(provider, auth_method=self.auth_method)
         return self._sync_sources[key]
+
+    def _signed_for(self, host: str) -> dict[str, str | None]:
+        """Return what a name does not say of itself. A writer and a reader have names of their own."""
+        if host.lower().rstrip(".").endswith(_RDS_NAMES):
+            return {}
+        return {"region": self._identity.aws_region, "sign_for_host": self._identity.aws_endpoint}
 
     async def close(self) -> None:
         """Forget every token and give back what the providers hold."""
