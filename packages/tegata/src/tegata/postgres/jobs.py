@@ -139,7 +139,7 @@ class Jobs:
 
 @asynccontextmanager
 async def open_jobs(target: ConnectionTarget, chores: Sequence[Chore], *, finish_seconds: float) -> AsyncIterator[Jobs]:
-    """Open the queue as the maintenance role. Raises `ConnectorException` if the database cannot be reached."""
+    """Open the queue as the maintenance role. Raises what psycopg raises if that role or its tables are not there."""
 
     def pool(**options: Any) -> Any:
         return open_psycopg_pool(target, **options)
@@ -152,8 +152,21 @@ async def open_jobs(target: ConnectionTarget, chores: Sequence[Chore], *, finish
         timeout=10.0,
     )
     app = procrastinate.App(connector=connector, periodic_defaults={"max_delay": _OVERDUE_SECONDS})
-    async with app.open_async():
-        yield Jobs(app, chores, finish_seconds=finish_seconds)
+    jobs = Jobs(app, chores, finish_seconds=finish_seconds)
+    await _open(app, jobs)
+    try:
+        yield jobs
+    finally:
+        await app.close_async()
+
+
+async def _open(app: procrastinate.App, jobs: Jobs) -> None:
+    try:
+        await app.open_async()
+        await jobs.forget_stalled()
+    except ConnectorException as error:
+        await app.close_async()
+        raise error.__cause__ or error from None
 
 
 def _search_path(target: ConnectionTarget) -> str:
