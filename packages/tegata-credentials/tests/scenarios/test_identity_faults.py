@@ -152,6 +152,37 @@ async def test_a_living_token_is_used_on_until_the_endpoint_recovers(
     count(f"identity endpoint at fault, token alive: {name}", logins=5, errors=0, identity_calls=tried)
 
 
+async def test_an_outage_longer_than_the_token_ends_in_clear_errors_and_then_by_itself(
+    lab: Laboratory, database: Any, overheard: Any, count: Any
+) -> None:
+    clock = SetClock()
+    tokens = TokenSource(
+        managed_identity(), auth_method="managed_identity", clock=clock.wall, ticks=clock.ticks, policy=POLICY
+    )
+    lab.issuer.lifetime_seconds = LIFETIME_SECONDS
+    await log_in(database, tokens)
+    lab.go_down()
+    served = refused = 0
+    try:
+        for second in range(5, 100, 5):
+            clock.offset = lab.clock.offset_seconds = second
+            try:
+                await log_in(database, tokens)
+                served += 1
+            except IdentityUnavailable as error:
+                overheard.caught(error)
+                refused += 1
+    finally:
+        lab.come_back()
+    # The token is used until its last second, and never after it: the database has refused nobody.
+    assert (served, refused) == (11, 8)
+    assert lab.refusals() == []
+    clock.offset = lab.clock.offset_seconds = 160
+    await log_in(database, tokens)
+    await tokens.close()
+    count("outage longer than the token", logins_before=served, clear_errors=refused, logins_after=1)
+
+
 SYNC_FAULTS = ("nobody listens", "no answer ever", "500", "a page with status 200", "broken JSON")
 
 
