@@ -45,8 +45,9 @@ class IssuedPasswords:
         """Return the source for one login; the same object each time."""
         key = (host, port, user)
         if key not in self._sources:
+            region, endpoint = self._signed_for(host)
             provider = (
-                RdsIamTokens(host=host, port=port, user=user, **self._signed_for(host))
+                RdsIamTokens(host=host, port=port, user=user, region=region, sign_for_host=endpoint)
                 if self.auth_method == "aws_iam"
                 else managed_identity(self._identity.azure_client_id)
             )
@@ -57,19 +58,20 @@ class IssuedPasswords:
         """Return the source for one login of a command."""
         key = (host, port, user)
         if key not in self._sync_sources:
+            region, endpoint = self._signed_for(host)
             provider = (
-                SyncRdsIamTokens(host=host, port=port, user=user, **self._signed_for(host))
+                SyncRdsIamTokens(host=host, port=port, user=user, region=region, sign_for_host=endpoint)
                 if self.auth_method == "aws_iam"
                 else sync_managed_identity(self._identity.azure_client_id)
             )
             self._sync_sources[key] = SyncTokenSource(provider, auth_method=self.auth_method)
         return self._sync_sources[key]
 
-    def _signed_for(self, host: str) -> dict[str, str | None]:
-        """Return what a name does not say of itself. A writer and a reader have names of their own."""
+    def _signed_for(self, host: str) -> tuple[str | None, str | None]:
+        """Return region and name to sign for, where a host's name does not say both (writer and reader have theirs)."""
         if host.lower().rstrip(".").endswith(_RDS_NAMES):
-            return {}
-        return {"region": self._identity.aws_region, "sign_for_host": self._identity.aws_endpoint}
+            return None, None
+        return self._identity.aws_region, self._identity.aws_endpoint
 
     async def close(self) -> None:
         """Forget every token and give back what the providers hold."""
