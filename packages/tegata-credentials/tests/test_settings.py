@@ -92,6 +92,7 @@ def test_names_of_clouds_are_taken_from_where_their_tools_look():
         (["url_unreadable"], {"DATABASE_URL": "mysql://u:geheim@h/d"}),
         (["url_unreadable"], {"DATABASE_URL": "host=h user=u password=geheim"}),
         (["url_unreadable"], {"DATABASE_URL": "postgresql://u:geheim#1@h/d"}),
+        (["url_unreadable"], {"DATABASE_URL": "postgresql://u:x@h/d#geheim"}),
         (["url_unreadable"], {"DATABASE_URL": "postgresql://u:geheim/1@h/d"}),
         (["url_unreadable"], {"DATABASE_URL": "postgresql://u:geheim@1@h/d"}),
         (["url_unreadable"], {"DATABASE_URL": "postgresql://u:geheim@h:99999999/d"}),
@@ -134,6 +135,14 @@ def test_a_socket_keeps_the_letters_of_its_path_and_needs_no_password(text):
     settings = read(DATABASE_URL=text)
     assert (settings.host, settings.user, settings.database) == ("/run/My Sockets", "u", "d")
     assert read(DATABASE_URL=settings.url()) == settings
+
+
+def test_a_client_certificate_stands_in_for_a_password():
+    assert read(DATABASE_URL="postgresql://u@h/d?sslcert=/run/c.pem&sslkey=/run/k.pem").password is None
+
+
+def test_options_may_hold_a_secret_and_are_not_shown():
+    assert "geheim" not in repr(read(DATABASE_URL="postgresql://u@h/d?sslcert=/run/c.pem&sslpassword=geheim"))
 
 
 def test_the_engines_have_the_pool_of_the_settings():
