@@ -16,6 +16,8 @@ OUTLINE = {
     "tegata.cli": "",
     "tegata.testing": "",
     "tegata.testing.clusters": "import psycopg",
+    "tegata.testing.crowd": "import psycopg",
+    "tegata.testing.pgbouncer": "import psycopg",
     "tegata.app": "",
     "tegata.settings": "",
     "tegata.web": "",
@@ -39,6 +41,8 @@ OUTLINE = {
     "tegata_verify": "",
     "tegata_verify.fastapi": "import fastapi",
     "tegata_credentials": "",
+    "tegata_credentials.sqlalchemy": "import sqlalchemy",
+    "tegata_credentials.testing": "import joserfc, cryptography",
 }
 """The packages the contracts speak of, with the imports that are meant to be there."""
 
@@ -76,6 +80,7 @@ BREACHES = [
     ("sql-in-one-place", "tegata.testing", "import asyncpg"),
     ("fastapi-in-its-place", "tegata.api", "import fastapi"),
     ("fastapi-in-its-place", "tegata_verify", "import fastapi"),
+    ("jose-behind-crypto", "tegata_credentials.sqlalchemy", "import joserfc"),
     ("jose-behind-crypto", "tegata.flows", "import joserfc"),
     ("jose-behind-crypto", "tegata.postgres", "import cryptography"),
 ]
