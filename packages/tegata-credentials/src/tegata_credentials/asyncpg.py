@@ -18,6 +18,7 @@ from tegata_credentials.database import PasswordSource, note_accepted
 from tegata_credentials.errors import CredentialError, missing_extra
 from tegata_credentials.redaction import without_frames
 from tegata_credentials.tls import certificate_advice
+from tegata_credentials.token_state import HiddenText
 
 try:
     import asyncpg
@@ -39,12 +40,12 @@ async def connect(
     ready = connect_options(
         dsn, options, os.environ, auth_method=password.auth_method, allow_unverified=allow_unverified_tls
     )
-    value = await password.current()
+    value = HiddenText(await password.current())
     refused = await _attempt(ready, password, value)
     if not isinstance(refused, asyncpg.PostgresError):
         return refused
     await password.rejected(value)
-    again = await password.current()
+    again = HiddenText(await password.current())
     if again != value:
         refused = await _attempt(ready, password, again)
         if not isinstance(refused, asyncpg.PostgresError):

@@ -20,6 +20,7 @@ class IdentityUnavailable(CredentialError):
     - `not_configured`: this machine or process has no identity
     - `provider_error`: the provider failed in another way
     - `rejected`: there were tokens, but the database rejected each before it could be used
+    - `cancelled`: the event loop ended before there was an answer
     - `closed`: the source has been closed
     """
 

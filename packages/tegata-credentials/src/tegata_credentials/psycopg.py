@@ -17,6 +17,7 @@ from tegata_credentials.database import PasswordSource, SyncPasswordSource, is_t
 from tegata_credentials.errors import CredentialError, missing_extra
 from tegata_credentials.redaction import without_frames
 from tegata_credentials.tls import certificate_advice, libpq_options
+from tegata_credentials.token_state import HiddenText
 
 try:
     import psycopg
@@ -131,14 +132,16 @@ def is_rejection(error: psycopg.Error) -> bool:
     """
     if error.sqlstate is not None:
         return error.sqlstate in ("28000", "28P01")
+    text = str(error)
+    if "authentication failed" in text:
+        return True  # perhaps of one host of several, where the sign below is that of the last one
     if not isinstance(error, psycopg.OperationalError) or error.pgconn is None or not error.pgconn.used_password:
         return False
-    text = str(error)
     return not any(words in text for words in _NO_REFUSAL)
 
 
 def _connect(opener: Any, ready: dict[str, Any], password: SyncPasswordSource) -> Any:
-    value = password.current()
+    value = HiddenText(password.current())
     for attempt in (1, 2):
         try:
             connection = opener.connect(**ready, password=str(value))
@@ -152,13 +155,13 @@ def _connect(opener: Any, ready: dict[str, Any], password: SyncPasswordSource) -
         if not is_refused:
             break
         password.rejected(value)
-        if attempt == 2 or value == (value := password.current()):
+        if attempt == 2 or value == (value := HiddenText(password.current())):
             break
     raise refused
 
 
 async def _connect_async(opener: Any, ready: dict[str, Any], password: PasswordSource) -> Any:
-    value = await password.current()
+    value = HiddenText(await password.current())
     for attempt in (1, 2):
         try:
             connection = await opener.connect(**ready, password=str(value))
@@ -172,7 +175,7 @@ async def _connect_async(opener: Any, ready: dict[str, Any], password: PasswordS
         if not is_refused:
             break
         await password.rejected(value)
-        if attempt == 2 or value == (value := await password.current()):
+        if attempt == 2 or value == (value := HiddenText(await password.current())):
             break
     raise refused
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from tegata_credentials.errors import IdentityUnavailable
+from tegata_credentials.errors import CredentialError, IdentityUnavailable
 from tegata_credentials.token_state import HiddenText, RefreshPolicy, Standing, Token, TokenState
 
 log = logging.getLogger("tegata_credentials.tokens")
@@ -172,6 +172,8 @@ class SyncTokenSource:
             token = self._provider.fetch()
         except IdentityUnavailable as error:
             return error.again()
+        except CredentialError as error:
+            return IdentityUnavailable("not_configured", str(error))
         except TimeoutError:
             return IdentityUnavailable("timeout")
         except Exception as error:  # noqa: BLE001 - of an unknown provider; its text may hold anything, also a token

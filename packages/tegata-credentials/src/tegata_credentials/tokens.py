@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from tegata_credentials.errors import IdentityUnavailable
+from tegata_credentials.errors import CredentialError, IdentityUnavailable
 from tegata_credentials.sync_tokens import ROUNDS, SyncTokenProvider, SyncTokenSource, keep_outcome
 from tegata_credentials.token_state import RefreshPolicy, Standing, Token, TokenState
 
@@ -162,10 +162,12 @@ class TokenSource:
     async def _fly(self, process: _Process, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         generation, must_discard = process.state.begin()
         try:
-            flight.error = IdentityUnavailable("closed")  # stands if this task is cancelled
             outcome = await self._obtain(must_discard)
             flight.error = outcome if isinstance(outcome, IdentityUnavailable) else None
             keep_outcome(process.state, outcome, generation, self._auth_method)
+        except asyncio.CancelledError:
+            flight.error = IdentityUnavailable("closed" if self._closed else "cancelled")
+            raise
         finally:
             process.flights.pop(loop, None)  # the loop may be gone when this is collected
 
@@ -178,6 +180,8 @@ class TokenSource:
                 token = await self._provider.fetch()
         except IdentityUnavailable as error:
             return error.again()
+        except CredentialError as error:
+            return IdentityUnavailable("not_configured", str(error))
         except TimeoutError:
             return IdentityUnavailable("timeout", f"no answer within {seconds:g} s")
         except Exception as error:  # noqa: BLE001 - of an unknown provider; its text may hold anything, also a token

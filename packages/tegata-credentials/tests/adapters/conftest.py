@@ -89,10 +89,14 @@ class Server:
 
     admin: ConnectionTarget
     root: Path
+    log: Path
 
     def url(self, host: str = "127.0.0.1", driver: str = "", database: str = "postgres", query: str = "") -> str:
         scheme = f"postgresql+{driver}" if driver else "postgresql"
         return f"{scheme}://app@{host}:{self.admin.port}/{database}{query}"
+
+    def refused_logins(self) -> int:
+        return self.log.read_text(errors="replace").count("password authentication failed")
 
     def execute(self, statement: Any) -> None:
         with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
@@ -115,7 +119,7 @@ def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bo
         settings |= {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
     server = EmbeddedPostgres(directory / "pg", bindir=bindir, durable=False, settings=settings)
     admin = replace(server.start(), port=port)
-    made = Server(admin, authority.root)
+    made = Server(admin, authority.root, server.log_file)
     made.execute("create role app login")
     made.execute("create database closed")
     made.execute("revoke connect on database closed from public")

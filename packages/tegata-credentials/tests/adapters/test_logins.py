@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tegata_credentials import CredentialError, IdentityUnavailable
+from tegata_credentials import CredentialError, FixedPassword, IdentityUnavailable, SyncFixedPassword
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +50,15 @@ async def test_a_credential_that_stays_wrong_raises_the_drivers_error_and_asks_t
             await direct_adapter.login(server.url(driver=direct_adapter.driver), source)
         assert not isinstance(caught.value, CredentialError)
     assert identity.fetches <= 3
+
+
+async def test_the_same_credential_is_not_tried_twice(direct_adapter, server):
+    server.set_password("right")
+    source: Any = SyncFixedPassword("wrong") if direct_adapter.is_sync else FixedPassword("wrong")
+    before = server.refused_logins()
+    with pytest.raises(Exception, match="password authentication failed"):
+        await direct_adapter.login(server.url(driver=direct_adapter.driver), source)
+    assert server.refused_logins() == before + 1
 
 
 async def test_errors_that_are_no_refusal_do_not_drop_the_credential(direct_adapter, server, identity):
@@ -111,8 +120,6 @@ async def test_thirty_refused_connections_make_one_more_fetch(server, identity, 
 
 
 async def test_a_fixed_password_logs_in_without_asking_about_tls(direct_adapter, server_18):
-    from tegata_credentials import FixedPassword, SyncFixedPassword
-
     server_18.set_password("first")
     source: Any = SyncFixedPassword("first") if direct_adapter.is_sync else FixedPassword("first")
     assert await direct_adapter.login(server_18.url("127.1", direct_adapter.driver), source) == "app"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tegata_credentials import IdentityUnavailable, Token
+from tegata_credentials import CredentialError, IdentityUnavailable, Token
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +176,23 @@ async def test_an_unexpected_error_of_the_provider_is_named_but_not_quoted(sourc
     assert "secret" not in repr(caught.value) + str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+async def test_a_providers_advice_about_its_set_up_reaches_the_caller(source, provider):
+    provider.failure = CredentialError("`boto3` is not installed: install `tegata-credentials[aws]`")
+    with pytest.raises(IdentityUnavailable, match=r"install `tegata-credentials\[aws\]`") as caught:
+        await source.current()
+    assert caught.value.reason == "not_configured"
+
+
+async def test_a_fetch_that_something_else_cancels_is_said_to_be_cancelled(new_source):
+    class Cancelling:
+        async def fetch(self) -> Token:
+            raise asyncio.CancelledError
+
+    with pytest.raises(IdentityUnavailable) as caught:
+        await new_source(Cancelling()).current()
+    assert caught.value.reason == "cancelled"
 
 
 async def test_an_empty_token_is_no_token(source, provider):
