@@ -15,7 +15,9 @@ from psycopg import sql
 
 from tegata.identifiers import TenantId
 from tegata.postgres.doctor import examine
+from tegata.postgres.doctor.audit import audit_warnings
 from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.migrate import migrate
 from tegata.postgres.partitions import LogBusy, add_partitions, drop_partitions, partitions
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
@@ -210,6 +212,35 @@ async def test_events_that_found_no_month_are_told_of_and_move_to_it_when_it_is_
     assert place(database, strange) == "audit_event_other"
     state = await partitions(maintenance, now=at("2030-08-02"))
     assert (state.without_month, state.days_ahead) == (1, 121)
+
+
+async def test_the_doctor_warns_of_months_that_nobody_makes(
+    database: MigratedDatabase, world: World, maintenance: Database
+) -> None:
+    assert audit_warnings(database.admin) == audit_warnings(database.maintenance) == ()
+    assert audit_warnings(database.app) == ()  # it may not ask
+    await tell(world, at("2190-01-01"))
+    run(database.admin, "delete from tegata.audit_event where type = 'tenant.created'")
+    async for _ in drop_partitions(maintenance, before=at("2100-01-01"), batch=10):
+        pass
+    warnings = audit_warnings(database.owner)
+    assert [(found.check, found.object, found.severity) for found in warnings] == [
+        ("A01", "tegata.audit_event", "warning"),
+        ("A02", "tegata.audit_event_other", "warning"),
+    ]
+
+
+def test_migrating_makes_the_months_to_come(database: MigratedDatabase) -> None:
+    last = "select name from tegata.audit_partitions() order by starts desc limit 1"
+    (name,) = run(database.owner, last)[0]
+    run(database.admin, f"drop table tegata.{name}")
+    assert run(database.owner, last) != [(name,)]
+    with psycopg.connect(database.admin.psycopg_conninfo()) as dump:
+        dump.execute("select count(*) from tegata.audit_event")
+        migrate(database.admin)
+    assert run(database.owner, last) != [(name,)]
+    migrate(database.admin)
+    assert run(database.owner, last) == [(name,)]
 
 
 async def test_many_who_make_months_at_once_make_each_once(database: MigratedDatabase) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure, explain
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres.doctor import Diagnosis, Wall, as_json, as_lines, examine, failure_as_json
+from tegata.postgres.doctor.audit import audit_warnings
 
 
 def run(*, as_document: bool = False, strict: bool = False, wall_file: Path | None = None) -> int:
@@ -26,7 +28,10 @@ def run(*, as_document: bool = False, strict: bool = False, wall_file: Path | No
 def _examine(wall_file: Path | None) -> Diagnosis:
     surroundings = Surroundings.read()
     if wall_file is None:
-        return examine(surroundings.migration(), application=surroundings.application())
+        target = surroundings.migration()
+        diagnosis = examine(target, application=surroundings.application())
+        # Where a finding says that there is nothing yet, there are no months to look at either.
+        return replace(diagnosis, findings=(*diagnosis.findings, *audit_warnings(target)))
     wall = _read_wall(wall_file)
     if surroundings.development is not None:
         # The database of `tegata dev` is not the one that the file speaks of.

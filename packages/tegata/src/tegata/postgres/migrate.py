@@ -20,6 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
+from tegata.postgres.audit_months import add_months
 from tegata.postgres.bootstrap import OWNER, SCHEMA
 from tegata.postgres.jobs_schema import JOBS_SCHEMA
 from tegata.postgres.logins import PsycopgConnection, open_psycopg
@@ -131,6 +132,8 @@ def _apply(session: PsycopgConnection, to: str) -> None:
                 command.upgrade(config, to)
         if to == "head":
             apply_functions(session, changed_functions(session))
+            session.commit()
+            add_months(session)
             session.commit()
     finally:
         if not session.closed:
