@@ -59,6 +59,11 @@ class Router:
         self._trusted = trusted_proxies
         self._security_headers = security_headers
 
+    @property
+    def endpoints(self) -> Mapping[str, Route]:
+        """What answers below every tenant."""
+        return self._endpoints
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = check_size(scope)
         if response is None:
