@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,14 @@ def test_tegatas_own_set_up_prints_sql_for_the_cloud(page):
     finished = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=60)
     assert finished.returncode == 0, finished.stderr
     assert "pgaadauth" in finished.stdout or "rds_iam" in finished.stdout
+
+
+def test_the_extras_in_the_pages_exist():
+    extras = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    example = (PACKAGE.parents[1] / "examples/passwordless-fastapi/README.md").read_text()
+    for page in (AZURE, AWS, README, example):
+        (named,) = re.findall(r'pip install "tegata-credentials\[([a-z,]+)\]"', page)
+        assert set(named.split(",")) <= set(extras)
 
 
 def test_every_page_is_reached_by_its_links():

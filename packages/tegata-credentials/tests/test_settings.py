@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from tegata_credentials.settings import DatabaseSettings, SettingsError
 
 PASSWORDLESS = "postgresql+asyncpg://appuser@db.example.postgres.database.azure.com/app"
+ON_RDS = "postgresql+asyncpg://appuser@shop.abcdefghijkl.eu-west-1.rds.amazonaws.com/app"
 WITH_PASSWORD = "postgresql+asyncpg://appuser:geheim-pa55@localhost:5432/app"
 
 
@@ -58,7 +59,7 @@ def test_the_pool_is_set_by_the_names_of_the_seed():
 
 
 def test_names_of_clouds_are_taken_from_where_their_tools_look():
-    settings = read(DATABASE_URL=PASSWORDLESS, DATABASE_AUTH="aws_iam", AWS_DEFAULT_REGION="eu-west-1")
+    settings = read(DATABASE_URL=ON_RDS, DATABASE_AUTH="aws_iam", AWS_DEFAULT_REGION="eu-west-1")
     assert settings.aws_region == "eu-west-1"
     assert read(DATABASE_URL=WITH_PASSWORD, AWS_REGION="a", AWS_DEFAULT_REGION="b").aws_region == "a"
     assert read(DATABASE_URL=PASSWORDLESS, USE_MANAGED_IDENTITY="1", AZURE_CLIENT_ID="c").azure_client_id == "c"
@@ -76,19 +77,22 @@ def test_names_of_clouds_are_taken_from_where_their_tools_look():
         ),
         (
             ["auth_contradicts"],
-            {"DATABASE_URL": PASSWORDLESS, "DATABASE_AUTH": "aws_iam", "USE_MANAGED_IDENTITY": "true"},
+            {"DATABASE_URL": ON_RDS, "DATABASE_AUTH": "aws_iam", "USE_MANAGED_IDENTITY": "true"},
         ),
         (
             ["auth_contradicts"],
             {"DATABASE_URL": WITH_PASSWORD, "DATABASE_AUTH": "password", "USE_MANAGED_IDENTITY": "true"},
         ),
         (["password_in_url"], {"DATABASE_URL": WITH_PASSWORD, "USE_MANAGED_IDENTITY": "true"}),
-        (["password_in_url"], {"DATABASE_URL": WITH_PASSWORD, "DATABASE_AUTH": "aws_iam"}),
-        (["password_in_url"], {"DATABASE_URL": f"{PASSWORDLESS}?password=geheim", "DATABASE_AUTH": "aws_iam"}),
+        (["password_in_url"], {"DATABASE_URL": ON_RDS.replace("@", ":geheim@"), "DATABASE_AUTH": "aws_iam"}),
+        (["password_in_url"], {"DATABASE_URL": f"{ON_RDS}?password=geheim", "DATABASE_AUTH": "aws_iam"}),
         (["password_missing"], {"DATABASE_URL": PASSWORDLESS}),
-        (["several_hosts"], {"DATABASE_URL": "postgresql://u@a,b/d", "DATABASE_AUTH": "aws_iam"}),
-        (["url_incomplete"], {"DATABASE_URL": "postgresql://h/d", "DATABASE_AUTH": "aws_iam"}),
+        (["several_hosts"], {"DATABASE_URL": "postgresql://u@a,b/d", "DATABASE_AUTH": "managed_identity"}),
+        (["url_incomplete"], {"DATABASE_URL": "postgresql://h/d", "DATABASE_AUTH": "managed_identity"}),
         (["url_incomplete"], {"DATABASE_URL": "postgresql://u@/d", "DATABASE_AUTH": "aws_iam"}),
+        (["rds_endpoint_missing"], {"DATABASE_URL": PASSWORDLESS, "DATABASE_AUTH": "aws_iam"}),
+        (["rds_endpoint_missing"], {"DATABASE_URL": "postgresql://u@rds.amazonaws.com/d", "DATABASE_AUTH": "aws_iam"}),
+        (["region_missing"], {"DATABASE_URL": ON_RDS, "DATABASE_AUTH": "aws_iam", "RDS_ENDPOINT": "10.0.0.1"}),
         (["url_unreadable"], {"DATABASE_URL": "mysql://u:geheim@h/d"}),
         (["url_unreadable"], {"DATABASE_URL": "host=h user=u password=geheim"}),
         (["url_unreadable"], {"DATABASE_URL": "postgresql://u:geheim#1@h/d"}),
@@ -165,8 +169,8 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 
 @given(NAMES, NAMES, st.sampled_from(["h", "10.0.0.1", "::1", "db.example.com"]), st.integers(1, 65535))
 def test_an_address_survives_being_written_and_read(user, database, host, port):
-    made = DatabaseSettings(host, port, user, database, "aws_iam", options=(("sslrootcert", "/a b&c=d"),))
-    assert read(DATABASE_URL=made.url(), DATABASE_AUTH="aws_iam") == made
+    made = DatabaseSettings(host, port, user, database, "managed_identity", options=(("sslrootcert", "/a b&c=d"),))
+    assert read(DATABASE_URL=made.url(), DATABASE_AUTH="managed_identity") == made
 
 
 @given(st.text(max_size=40), st.sampled_from(["password", "aws_iam"]))

@@ -53,19 +53,26 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     pool = {name: _read_number(environ, variable, problems, *bounds) for name, variable, *bounds in _NUMBERS}
     pre_ping = _read_switch(environ, "DB_POOL_PRE_PING", problems)
     place = _read_url(environ.get("DATABASE_URL", "").strip(), auth, problems)
+    names = {field: _read_name(environ, *variables) for field, variables in _NAMES.items()}
+    if auth == "aws_iam" and place is not None:
+        problems += _judge_signing(place["host"], names["rds_endpoint"], names["aws_region"])
     if problems or place is None:
         raise SettingsError(problems)
     return {
         **place,
         **{name: number for name, number in pool.items() if number is not None},
         "auth": auth,
-        "azure_client_id": _read_name(environ, "AZURE_CLIENT_ID"),
+        **names,
         "uses_default_credential": _read_name(environ, "AZURE_TOKEN_CREDENTIALS") is not None,
-        "aws_region": _read_name(environ, "AWS_REGION") or _read_name(environ, "AWS_DEFAULT_REGION"),
-        "rds_endpoint": _read_name(environ, "RDS_ENDPOINT"),
         "pool_pre_ping": True if pre_ping is None else pre_ping,
     }
 
+
+_NAMES = {
+    "azure_client_id": ("AZURE_CLIENT_ID",),
+    "aws_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "rds_endpoint": ("RDS_ENDPOINT",),
+}
 
 # Field, variable, least and most.
 _NUMBERS = (
@@ -95,8 +102,8 @@ def _read_switch(environ: Mapping[str, str], name: str, problems: list[Problem])
     return _WORDS.get(text)
 
 
-def _read_name(environ: Mapping[str, str], name: str) -> str | None:
-    return environ.get(name, "").strip() or None
+def _read_name(environ: Mapping[str, str], *names: str) -> str | None:
+    return next((text for name in names if (text := environ.get(name, "").strip())), None)
 
 
 def _read_number(environ: Mapping[str, str], name: str, problems: list[Problem], least: int, most: int) -> int | None:
@@ -158,6 +165,24 @@ def _take_apart(text: str) -> dict[str, Any] | None:
         "port": int(written["port"] or 5432),
         "options": tuple(options.items()),
     }
+
+
+def is_named_by_rds(host: str) -> bool:
+    """Whether this is a name that RDS gives, which shows the region too."""
+    return host.lower().rstrip(".").endswith((".rds.amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _judge_signing(host: str, endpoint: str | None, region: str | None) -> Iterator[Problem]:
+    """Find what a token of RDS could not be signed for."""
+    if endpoint is None and host and not is_named_by_rds(host):
+        says = (
+            "DATABASE_URL holds a host that is not a name that RDS gives, and a token holds for the real one only: set "
+            "RDS_ENDPOINT to that"
+        )
+        yield Problem("rds_endpoint_missing", says)
+    if endpoint is not None and region is None and not is_named_by_rds(endpoint):
+        says = "RDS_ENDPOINT does not show the region: set AWS_REGION"
+        yield Problem("region_missing", says)
 
 
 def _judge(place: Mapping[str, Any], auth: Auth) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from tegata_credentials.environment import Auth, Problem, SettingsError, read_environment
+from tegata_credentials.environment import Auth, Problem, SettingsError, is_named_by_rds, read_environment
 from tegata_credentials.errors import IdentityUnavailable
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tegata_credentials.database import PasswordSource, SyncPasswordSource
     from tegata_credentials.tokens import SyncTokenProvider, Token, TokenProvider
 
-_RDS_DOMAINS = (".rds.amazonaws.com", ".amazonaws.com.cn")
 _ANNOUNCEMENTS: dict[Auth, str] = {
     "password": "database connection: password authentication",
     "managed_identity": "database connection: Azure managed identity",
@@ -162,8 +161,8 @@ class DatabaseSettings:
     def _signing(self) -> dict[str, Any]:
         # The region of the process (Lambda and ECS set AWS_REGION) may be another one than the database's, which
         # stands in the name that RDS gives.
-        is_plain = (self.rds_endpoint or self.host).lower().rstrip(".").endswith(_RDS_DOMAINS)
-        return {"region": None if is_plain else self.aws_region, "sign_for_host": self.rds_endpoint}
+        is_shown = is_named_by_rds(self.rds_endpoint or self.host)
+        return {"region": None if is_shown else self.aws_region, "sign_for_host": self.rds_endpoint}
 
     def _developer(self) -> dict[str, Any]:
         return {"managed_identity_client_id": self.azure_client_id} if self.azure_client_id else {}

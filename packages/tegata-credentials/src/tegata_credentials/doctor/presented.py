@@ -25,7 +25,10 @@ _AUDIENCE = re.compile(
     r"|123cd850-d9df-40bd-94d5-c9f07b7fa203"
 )
 _SHOWN = ("aud", "exp", "oid", "tid", "appid", "azp")
-_RDS_HOST = re.compile(r"\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.rds\.amazonaws\.com(?:\.cn)?")
+# In China the region stands behind `rds`.
+_RDS_HOST = re.compile(
+    r"\.(?:(?P<before>[a-z]{2}(?:-[a-z]+)+-\d)\.rds|rds\.(?P<behind>[a-z]{2}(?:-[a-z]+)+-\d))\.amazonaws\.com"
+)
 _LEEWAY_SECONDS = 5.0
 _LONGEST_SHOWN = 100
 
@@ -111,10 +114,11 @@ def judge_rds_token(token: RdsToken, settings: DatabaseSettings, *, now: float) 
         checks.append(failed("audience", "token_wrong_user", signed_for=token.user))
     else:
         checks.append(ok("audience", "the token is for this host, port and user"))
-    place = _RDS_HOST.search(host)
+    place = _RDS_HOST.search(host.lower())
     if place is not None:
-        if place["region"] != token.region:
-            checks.append(failed("region", "token_wrong_region", signed_for=token.region, region=place["region"]))
+        region = place["before"] or place["behind"]
+        if region != token.region:
+            checks.append(failed("region", "token_wrong_region", signed_for=token.region, region=region))
         else:
             checks.append(ok("region", f"the token is for the host's region, {token.region}"))
     return [*checks, _judge_time(token.begins_at, token.ends_at, now)]

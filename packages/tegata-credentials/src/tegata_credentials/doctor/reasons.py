@@ -121,7 +121,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         ),
         "token_wrong_region": Reason(
             "the token is signed for the region {signed_for}, but the host is in {region}",
-            "Set AWS_REGION={region}.",
+            "Sign for {region}; from the settings of this kit the region in the host's name is taken by itself.",
         ),
         "clock_skewed": Reason("this machine's clock is {seconds} s {direction}", _AZURE_CLOCK),
         # Logging in
