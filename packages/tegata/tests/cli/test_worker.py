@@ -46,12 +46,14 @@ def environment(target: ConnectionTarget, home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def workers(count: int, target: ConnectionTarget, home: Path) -> Iterator[list[subprocess.Popen[str]]]:
+def workers(
+    count: int, target: ConnectionTarget, home: Path, **variables: str
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Start so many; whoever still runs at the end is killed."""
     started = [
         subprocess.Popen(
             [str(TEGATA), "worker"],
-            env=environment(target, home),
+            env=environment(target, home) | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -131,6 +133,18 @@ def test_a_worker_outlives_a_restart_of_the_database_and_the_death_of_another(
         wait_for(database, again, [("succeeded",)])
         told = stop(staying)
     assert told[-1]["event"] == "stopped"
+
+
+def test_a_run_that_does_not_end_holds_up_no_shutdown(database: MigratedDatabase, tmp_path: Path) -> None:
+    waiting = "select count(*) from pg_stat_activity where usename = 'tegata_maint' and wait_event_type = 'Lock'"
+    with psycopg.connect(database.admin.psycopg_conninfo()) as holder:
+        holder.execute("lock table tegata.assertion in access exclusive mode")
+        with workers(1, database.maintenance, tmp_path, TEGATA_SHUTDOWN_SECONDS="1") as (process,):
+            wait_for(database, waiting, [(1,)])
+            told = stop(process)
+    assert [line["job"] for line in told if line["event"] == "job_failed"] == ["purge"]
+    assert run(database.admin, "select count(*) from tegata_jobs.procrastinate_jobs where status = 'doing'") == [(0,)]
+    assert run(database.admin, WORKING) == [(0,)]
 
 
 def test_once_does_everything_and_ends(database: MigratedDatabase, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`tegata purge`: delete what has expired. To be run by a timer, as the maintenance role."""
+"""`tegata purge`: delete what has expired, once, as the maintenance role. `tegata worker` does it again and again."""
 
 from __future__ import annotations
 
