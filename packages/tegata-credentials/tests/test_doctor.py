@@ -173,6 +173,10 @@ async def test_the_name_that_sqlalchemy_gives_it_is_found_too(on_azure):
     assert report.reasons == ("tls_setting_weak", "host_unknown")
 
 
+async def test_within_one_machine_a_weak_setting_is_no_fault(on_azure, database):
+    assert (await on_azure({"DATABASE_URL": f"{database.url('app')}?sslmode=require"})).reasons == ()
+
+
 async def test_a_variable_that_cannot_weaken_tls_is_no_fault(on_azure):
     report = await on_azure({"DATABASE_URL": "postgresql://app@db.invalid/app", "PGSSLMODE": "disable"})
     assert report.reasons == ("host_unknown",)
