@@ -36,6 +36,10 @@ _CHECKS = """
     select pg_catalog.pg_get_constraintdef(k.oid) from pg_catalog.pg_constraint k
      where k.conrelid = %s and k.contype = 'c'
 """
+_NAME = """
+    select n.nspname::text, c.relname::text
+      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = %s
+"""
 _ATTEMPTS = 60  # to hit one partition of a hash: few tables have more than a dozen
 
 
@@ -56,11 +60,14 @@ class Canary:
         self.tenant = tenant_value(wall.tenant_type)
         self.settled: dict[int, dict[str, object]] = {}
         self._complete: dict[int, dict[str, object]] = {}  # with the defaults, for whatever refers to it
+        self._tenants_tables: frozenset[int] = frozenset()
+        self._asked: set[int] = set()
 
     def settle(self, relations: list[Relation]) -> Iterator[tuple[str, str]]:
         """Make the rows; give each table for which that failed, with the reason."""
         waiting = [each for each in relations if not each.is_view and each.parent is None]
         known = {each.oid for each in waiting}
+        self._tenants_tables = frozenset(each.oid for each in relations)
         # Tables that others point at come first: after each round, those whose targets have settled can.
         while waiting:
             ready = [each for each in waiting if self._is_ready(each, known)]
@@ -121,7 +128,8 @@ class Canary:
     def _row(self, relation: Relation) -> dict[str, object]:
         columns = self.connection.execute(_COLUMNS, (relation.oid, relation.column)).fetchall()
         row = {str(column): _value(str(kind)) if label is None else label for column, kind, label in columns}
-        row[relation.column] = self.tenant
+        if relation.column:
+            row[relation.column] = self.tenant
         for (definition,) in self.connection.execute(_CHECKS, (relation.oid,)).fetchall():
             for column in row:
                 # CHECK ((state = ANY (ARRAY['next'::text, ...]))): the first allowed word will do.
@@ -129,10 +137,36 @@ class Canary:
                 if found:
                     row[column] = found[1]
         for reference in self._references(relation):
-            target = self._complete.get(reference.table)
-            if target is not None and all(ours in row for ours, _ in reference.columns):
+            if not all(ours in row for ours, _ in reference.columns):
+                continue
+            target = self._complete.get(reference.table) or self._row_of_no_tenant(reference.table)
+            if target is not None:
                 row.update({ours: target[theirs] for ours, theirs in reference.columns if theirs in target})
         return row
+
+    def _row_of_no_tenant(self, table: int) -> dict[str, object] | None:
+        """Return a row of a table that others point at and that has no tenant, such as a list of countries.
+
+        If it is empty, one is made.
+        """
+        if table in self._tenants_tables or table in self._asked:
+            return None
+        self._asked.add(table)  # two such tables may point at each other
+        named = self.connection.execute(_NAME, (table,)).fetchone()
+        assert named is not None
+        relation = Relation(table, str(named[0]), str(named[1]), "r", "", None)
+        try:
+            with self.connection.transaction():
+                read = sql.SQL("select pg_catalog.to_jsonb(t) from {} t limit 1").format(relation.identifier)
+                found = self.connection.execute(read).fetchone()
+            if found is None and self._insert(relation) is not None:
+                return None
+        except psycopg.Error:
+            return None
+        if found is not None:
+            assert isinstance(found[0], dict)
+            self._complete[table] = found[0]
+        return self._complete[table]
 
     def _references(self, relation: Relation) -> list[_Reference]:
         found = []
