@@ -52,7 +52,7 @@ def serve(tmp_path: Path, clean_environment: pytest.MonkeyPatch) -> Iterator[Cal
 
 
 def ask_until_it_listens(url: str, process: subprocess.Popen[str]) -> httpx2.Response:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             return httpx2.get(url, timeout=10)
@@ -65,7 +65,7 @@ def ask_until_it_listens(url: str, process: subprocess.Popen[str]) -> httpx2.Res
 def stop(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, str]]]:
     """Stop it as a container is stopped; what it has logged as JSON."""
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     return process.returncode, [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
 
@@ -94,7 +94,7 @@ def test_the_production_file_serves_without_one(serve, judged, laboratory: Labor
 
 def test_settings_that_cannot_work_end_the_start_and_say_why_without_the_value(serve):
     _, process = serve(".env.production.example", DATABASE_URL="postgresql://appuser:geheim@db.example/app")
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode != 0
     assert "DATABASE_URL holds a password, but the method is managed_identity" in said
     assert "geheim" not in said
