@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 LIFETIME_SECONDS = 3
 LIVES = 3
+CLIENTS = 2  # of each adapter, at the same time
 LATEST_SECONDS = 45.0  # a loop that does not get its tokens ends here, and the test says so
 QUERY = "select current_user"
 
@@ -140,13 +141,17 @@ async def go_on(name: str, adapter: Adapter, lab: Laboratory, url: str) -> Outco
     outcome = Outcome()
     latest = time.monotonic() + LATEST_SECONDS
     async with adapter(url, name) as ask:
-        while len({bind.token for bind in lab.logins(name)}) <= LIVES and time.monotonic() < latest:
-            try:
-                outcome.wrong += await ask() != name
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted as lost
-                outcome.errors.append(error)
-            outcome.queries += 1
-            await asyncio.sleep(0.03)
+
+        async def repeat() -> None:
+            while len({bind.token for bind in lab.logins(name)}) <= LIVES and time.monotonic() < latest:
+                try:
+                    outcome.wrong += await ask() != name
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is counted as lost
+                    outcome.errors.append(error)
+                outcome.queries += 1
+                await asyncio.sleep(0.05)
+
+        await asyncio.gather(*(repeat() for _ in range(CLIENTS)))
     outcome.logins = len(lab.logins(name))
     outcome.rejected = len(lab.refusals(name))
     outcome.tokens = len({bind.token for bind in lab.logins(name)})

@@ -106,6 +106,11 @@ class Laboratory:
         self._loop.close()
         shutil.rmtree(self.files, ignore_errors=True)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is open."""
+        return self._thread.is_alive()
+
     # What a test sets
 
     def reset(self) -> None:
