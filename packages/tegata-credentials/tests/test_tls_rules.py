@@ -215,3 +215,11 @@ def test_libpq_is_refused_anything_weaker(given):
 def test_libpq_may_be_weaker_if_the_caller_permits_it():
     given = {"host": "db.example.com", "sslmode": "require"}
     assert libpq_options(given, {}, allow_unverified=True) == given
+
+
+def test_libpq_is_told_where_the_store_of_the_system_is(tmp_path, monkeypatch):
+    # The libpq of psycopg's wheel would look in a directory that its builders chose.
+    (tmp_path / "store.pem").write_text("roots")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "store.pem"))
+    given = {"host": "db.example.com", "sslrootcert": "system"}
+    assert libpq_options(given, {}, allow_unverified=False)["sslrootcert"] == str(tmp_path / "store.pem")

@@ -81,7 +81,7 @@ def find_roots(given: str | None, environ: Mapping[str, str]) -> str | None:
         own = Path(home, ".postgresql", "root.crt")
         if own.is_file():
             return str(own)
-    return _system_bundle(environ)
+    return _system_bundle()
 
 
 def build_context(options: Mapping[str, str], environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -155,9 +155,8 @@ def libpq_is_local(given: Mapping[str, Any], environ: Mapping[str, str]) -> bool
     return all(is_local(address or host or "/") for host, address in zip(hosts, addresses, strict=True))
 
 
-def _system_bundle(environ: Mapping[str, str]) -> str | None:
-    paths = (environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_BUNDLES)
-    for path in paths:
+def _system_bundle() -> str | None:
+    for path in (ssl.get_default_verify_paths().cafile, *_BUNDLES):  # the first knows SSL_CERT_FILE
         if path and Path(path).is_file():
             return path
     try:

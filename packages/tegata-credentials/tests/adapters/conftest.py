@@ -276,7 +276,7 @@ async def by_psycopg_async(url: str, source: TokenSource, **options: Any) -> str
 
 async def by_psycopg_async_pool(url: str, source: TokenSource, **options: Any) -> str:
     made = async_pool(url, password=source, min_size=1, max_size=2, open=False, reconnect_timeout=0.1, **options)
-    async with made, made.connection(timeout=3.0) as connection:
+    async with made, made.connection(timeout=20.0) as connection:
         return (await (await connection.execute(USER_QUERY)).fetchone())[0]
 
 
@@ -287,7 +287,7 @@ def by_psycopg(url: str, source: SyncTokenSource, **options: Any) -> str:
 
 def by_psycopg_pool(url: str, source: SyncTokenSource, **options: Any) -> str:
     made = pool(url, password=source, min_size=1, max_size=2, open=False, reconnect_timeout=0.1, **options)
-    with made, made.connection(timeout=3.0) as connection:
+    with made, made.connection(timeout=20.0) as connection:
         return connection.execute(USER_QUERY).fetchone()[0]
 
 

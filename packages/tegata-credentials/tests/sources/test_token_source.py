@@ -1,13 +1,11 @@
-"""One token for many callers: single flight, renewal in time, outages, rejections, several loops."""
+"""One token for many callers: single flight, renewal in time, outages, rejections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import pickle
 import time
-import weakref
 from typing import Any
 
 import pytest
@@ -314,60 +312,6 @@ async def test_the_fetch_does_not_run_in_the_context_of_the_first_caller(new_sou
     tenant.set("somebody")
     await new_source(Looking()).current()
     assert seen == ["nobody"]
-
-
-def test_one_source_serves_several_event_loops(source, provider):
-    assert asyncio.run(source.current()) == "token-1"
-    assert asyncio.run(source.current()) == "token-1"
-
-
-def test_a_fetch_cut_off_with_its_loop_does_not_block_the_next_loop(new_source, provider):
-    source = new_source(provider)
-
-    async def give_up() -> None:
-        provider.gate = asyncio.Event()
-        caller = asyncio.create_task(source.current())
-        await settle()
-        caller.cancel()
-
-    asyncio.run(give_up())
-    provider.gate = None
-    assert asyncio.run(source.current()) == "token-2"
-
-
-def test_a_loop_closed_with_a_fetch_under_way_is_forgotten(new_source, provider):
-    source = new_source(provider)
-    loop = asyncio.new_event_loop()
-    provider.gate = asyncio.Event()
-    caller = loop.create_task(source.current())
-    loop.run_until_complete(asyncio.sleep(0))
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(caller, return_exceptions=True))
-    loop.close()
-    provider.gate = None
-    assert asyncio.run(source.current()) == "token-2"
-
-
-def test_a_loop_that_was_just_dropped_is_not_kept(new_source, provider):
-    source = new_source(provider)
-
-    def leave_behind() -> weakref.ref[asyncio.AbstractEventLoop]:
-        loop = asyncio.new_event_loop()
-        loop.set_exception_handler(lambda *_: None)  # it would complain about its pending tasks
-        provider.gate = asyncio.Event()
-        caller = loop.create_task(source.current())
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(asyncio.sleep(0))
-        assert not caller.done()
-        loop.close()
-        return weakref.ref(loop)
-
-    left = leave_behind()
-    provider.gate = None
-    assert asyncio.run(source.current()) == "token-2"
-    gc.collect()
-    assert left() is None
 
 
 async def test_neither_repr_nor_pickle_gives_the_token_away(source):
