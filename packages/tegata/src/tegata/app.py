@@ -14,7 +14,7 @@ from tegata.api.health import HealthEndpoints
 from tegata.api.http import Receive, Response, Scope, Send, send_response
 from tegata.api.metrics import METRICS_PATH, CountedRequests, MetricsEndpoint
 from tegata.api.oauth import OAuthEndpoints
-from tegata.api.routes import PlainHandler, Router
+from tegata.api.routes import PlainHandler, Route, Router
 from tegata.crypto.envelope import Envelope
 from tegata.flows.client_keys import ClientKeys, RemoteKeys
 from tegata.flows.directory import Directory
@@ -86,6 +86,7 @@ class Tegata:
         self._clock = clock
         self._workers = workers or OneWorker()
         self._router: AsgiApp | None = None
+        self.endpoints: Mapping[str, Route] = {}  # what answers below every tenant, once it has been started
         self._health: HealthEndpoints | None = None
         self._stack = AsyncExitStack()
 
@@ -118,6 +119,7 @@ class Tegata:
                 keys_are_usable=lambda: services.directory.keys_are_usable,
             )
             router = self._build_router(services, self._health)
+            self.endpoints = router.endpoints
             self._router = await self._counted(router, backend, stack) if self._settings.metrics_networks else router
             self._stack = stack.pop_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 
 from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure, explain
 from tegata.cli.surroundings import Surroundings
@@ -13,16 +14,27 @@ from tegata.postgres.doctor.audit import audit_warnings
 
 def run(*, as_document: bool = False, strict: bool = False, wall_file: Path | None = None) -> int:
     """Examine the wall between tenants. Status 1 if there is something to mend, 2 or 3 if it could not be examined."""
-    try:
+    with _ReasonForPrograms(as_document):
         diagnosis = _examine(wall_file)
-    except Exception as error:
-        failure = explain(error)
-        if failure is None or not as_document:
-            raise
-        print(failure_as_json(str(failure)))
-        return failure.exit_code
     print(as_json(diagnosis) if as_document else "\n".join(as_lines(diagnosis)))
     return OK if (diagnosis.is_proven if strict else diagnosis.is_healthy) else FOUND
+
+
+class _ReasonForPrograms:
+    """Prints, as JSON, why the database could not be examined; people read it on standard error as ever."""
+
+    def __init__(self, as_document: bool) -> None:
+        self._as_document = as_document
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failure = explain(error) if self._as_document and error is not None else None
+        if failure is not None:
+            print(failure_as_json(str(failure)))
 
 
 def _examine(wall_file: Path | None) -> Diagnosis:

@@ -20,8 +20,6 @@ from uuid import UUID, uuid5
 
 from pydantic import SecretStr
 
-from tegata.api.health import HealthEndpoints
-from tegata.api.routes import Route, Router
 from tegata.app import Backend, Development, Tegata
 from tegata.crypto.digests import digest_of, new_secret
 from tegata.crypto.envelope import Envelope, new_master_key
@@ -161,18 +159,12 @@ class _ObservedTegata(Tegata):
     """Shows the services that it was built with, and checks passwords without work."""
 
     observed: Services
-    endpoints: Mapping[str, Route]
     passwords: PasswordPool | None = None
 
     def _services(self, backend: Backend) -> Services:
         services = super()._services(backend)
         self.observed = services if self.passwords is None else replace(services, passwords=self.passwords)
         return self.observed
-
-    def _build_router(self, services: Services, health: HealthEndpoints) -> Router:
-        router = super()._build_router(services, health)
-        self.endpoints = router.endpoints
-        return router
 
     def _pages(self) -> tuple[Assets, Renderer]:
         return _made_once()
@@ -201,12 +193,6 @@ class Server:
     def services(self) -> Services:
         assert isinstance(self.app, _ObservedTegata)
         return self.app.observed
-
-    @property
-    def endpoints(self) -> list[tuple[str, str]]:
-        """Every method and endpoint below a tenant, read from the router."""
-        assert isinstance(self.app, _ObservedTegata)
-        return sorted((method, name) for name, route in self.app.endpoints.items() for method in route.methods)
 
     async def request(
         self,

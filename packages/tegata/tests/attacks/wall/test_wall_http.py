@@ -272,7 +272,8 @@ PARAMETERS = (
 
 async def test_every_endpoint_is_under_attack(loot: Loot) -> None:
     """A new endpoint fails here until somebody has written down how another tenant would attack it."""
-    assert sorted(ATTACKS) == loot.server.endpoints
+    routes = loot.server.app.endpoints
+    assert sorted(ATTACKS) == sorted((method, name) for name, route in routes.items() for method in route.methods)
 
 
 @pytest.mark.parametrize("endpoint", sorted(ATTACKS), ids=" ".join)
