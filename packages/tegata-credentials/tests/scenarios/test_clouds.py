@@ -113,7 +113,7 @@ async def test_a_metadata_service_that_asks_for_patience_does_not_hold_the_login
 ) -> None:
     settle(place)
     lab.identity.behaviour.answer = answer
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=RefreshPolicy(fetch_timeout=3))
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=RefreshPolicy(fetch_timeout=6))
     with pytest.raises(IdentityUnavailable) as caught:
         await asyncio.wait_for(log_in(database, tokens), 30)
     assert overheard.caught(caught.value).reason == "failing"
