@@ -11,15 +11,16 @@ import json
 from contextlib import suppress
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from tegata.identifiers import TenantId
-from tegata.postgres.engine import as_storage_error
+from tegata.postgres.errors import as_storage_error
+from tegata.postgres.logins import open_session
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.ports import ChangeCallback
 
 CHANNEL = "tegata_changed"
+_CONNECT_SECONDS = 10.0
 _log = structlog.get_logger("tegata.postgres.changes")
 
 
@@ -66,8 +67,8 @@ class ChangeListener:
             await asyncio.sleep(self._retry)
 
     async def _listen(self) -> None:
-        arguments = self._target.asyncpg_arguments()
-        connection = await asyncpg.connect(**arguments, timeout=5.0, command_timeout=10.0)
+        async with asyncio.timeout(_CONNECT_SECONDS):  # the credential included
+            connection = await open_session(self._target, connect_seconds=_CONNECT_SECONDS, command_seconds=10.0)
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         try:
