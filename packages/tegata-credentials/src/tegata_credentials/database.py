@@ -1,6 +1,7 @@
 """Where the password of a database login comes from: the port that every adapter asks, and the simple sources.
 
-`TokenSource` and `SyncTokenSource` fill the same port with tokens of Azure and AWS.
+`TokenSource` and `SyncTokenSource` fill the same port with tokens of Azure and AWS. A source may have one more method,
+`accepted(value)`: the adapters call it after a login, without waiting, if it is there.
 """
 
 from __future__ import annotations
