@@ -89,8 +89,8 @@ class ChangeListener:
     def _heard(self, connection: object, process: int, channel: str, payload: object) -> None:
         try:
             change = json.loads(str(payload))
-            tenant_id, kind, key = TenantId(UUID(change["tenant"])), str(change["kind"]), str(change["key"])
-        except (ValueError, KeyError, TypeError):
+            tenant_id, kind, key = TenantId(UUID(str(change["tenant"]))), str(change["kind"]), str(change["key"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._tell(None, "all", "")
         else:
             self._tell(tenant_id, kind, key)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from tegata.identifiers import TenantId
+from tegata.postgres.changes import CHANNEL, ChangeListener
 from tegata.postgres.engine import PoolLimits, TenantMissing
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.tenancy import across_tenants, tenant
@@ -243,3 +247,42 @@ async def test_pgbouncer_in_transaction_mode_with_two_processes(
     wrong = sum(one.wrong for one in (*outcomes, *after))
     attacked("PgBouncer", attempts=sum(one.acts for one in (*outcomes, *after)), successes=wrong)
     assert [(one.wrong, one.errors) for one in (*outcomes, *after)] == [(0, {})] * 4
+
+
+async def test_made_up_notifications_only_make_a_process_read_again(
+    each_migrated_database: MigratedDatabase, attacked: Attacked
+) -> None:
+    """Whoever reaches the database may send them. None ends the listening, and what is no change drops all caches."""
+    heard: list[tuple[TenantId | None, str, str]] = []
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    listener = ChangeListener(each_migrated_database.app)
+    listener.subscribe(lambda tenant_id, kind, key: heard.append((tenant_id, kind, key)))
+    await listener.start()
+    await listener.until_listening()
+    heard.clear()
+    someone = uuid4()
+    made_up = [
+        "",
+        "garbage",
+        "[]",
+        "5",
+        "null",
+        '{"tenant": 5, "kind": "client", "key": "web"}',
+        '{"tenant": "", "kind": "client", "key": "web"}',
+        '{"tenant": null, "kind": "client", "key": "web"}',
+        '{"kind": "client"}',
+        "[" * 7000,
+        "\u0001" * 100,
+        json.dumps({"tenant": str(someone), "kind": "client", "key": "web"}),
+    ]
+    async with asyncio.timeout(20):
+        with psycopg.connect(each_migrated_database.app.psycopg_conninfo(), autocommit=True) as rude:
+            for payload in made_up:
+                rude.execute("select pg_notify(%s, %s)", (CHANNEL, payload))
+        while not heard or heard[-1] != (someone, "client", "web"):
+            await asyncio.sleep(0.01)
+    await listener.close()
+    attacked("notify", attempts=len(made_up), successes=len(faults))
+    assert faults == []
+    assert heard == [(None, "all", "")] * (len(made_up) - 1) + [(someone, "client", "web")]

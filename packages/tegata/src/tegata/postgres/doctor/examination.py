@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from tegata.postgres.doctor.catalogue import CHECKS
-from tegata.postgres.doctor.probe import Probed, probe_application, probe_canaries
+from tegata.postgres.doctor.probe import Probed, may_become, probe_application, probe_canaries
 from tegata.postgres.doctor.question import Severity
 from tegata.postgres.doctor.relations import Connection
 from tegata.postgres.doctor.wall import TEGATA, Wall
@@ -99,12 +99,8 @@ def _current_user(connection: Connection) -> str:
 
 def _may_act_as(connection: Connection, owner: str) -> bool:
     """Whether this login is no superuser and may act as the owner."""
-    row = connection.execute(
-        "select exists (select from pg_roles where rolname = %s and pg_has_role(session_user, oid, 'MEMBER'))"
-        " and not (select rolsuper from pg_roles where rolname = session_user)",
-        (owner,),
-    ).fetchone()
-    return row is not None and bool(row[0])
+    row = connection.execute("select rolsuper from pg_roles where rolname = session_user").fetchone()
+    return row is not None and not row[0] and may_become(connection, owner)
 
 
 def _not_set_up(connection: Connection, wall: Wall) -> list[Finding]:

@@ -60,7 +60,7 @@ def probe_application(connection: Connection, wall: Wall) -> Probed:
 def probe_canaries(connection: Connection, wall: Wall, role: str) -> Probed:
     """Make two tenants with a row in every table, become `role`, and try to reach across. The caller rolls back."""
     tries = _Tries()
-    if not _may_become(connection, role):
+    if not may_become(connection, role):
         tries.remarks.append(f"not tried with rows made for it: this login may not SET ROLE {role}")
         return tries.result()
     relations = find_relations(connection, wall)
@@ -228,7 +228,8 @@ def _stronger_roles(connection: Connection) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _may_become(connection: Connection, role: str) -> bool:
+def may_become(connection: Connection, role: str) -> bool:
+    """Whether this session may SET ROLE; from PostgreSQL 16 on, to be a member is not enough."""
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
