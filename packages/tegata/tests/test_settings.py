@@ -22,6 +22,7 @@ SAFE = {
 SECRETS = (
     "database_url",
     "database_reader_url",
+    "database_listen_url",
     "maintenance_database_url",
     "migration_database_url",
     "master_key",
@@ -288,3 +289,40 @@ def test_http_starts_when_a_setting_says_so_by_name() -> None:
 def test_all_that_is_unsafe_is_told_at_once() -> None:
     everything = dict.fromkeys(SAFE)
     assert len(production_problems(**everything, TEGATA_ENVIRONMENT="development")) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TEGATA_DATABASE_READER_URL",
+        "TEGATA_DATABASE_LISTEN_URL",
+        "TEGATA_MAINTENANCE_DATABASE_URL",
+        "TEGATA_MIGRATION_DATABASE_URL",
+        "TEGATA_BOOTSTRAP_DATABASE_URL",
+    ],
+)
+def test_every_way_into_a_remote_database_needs_verified_tls(name: str) -> None:
+    found = production_problems(**{name: "postgresql://somebody:hush@db.example/tegata?sslmode=require"})
+    assert [problem.split()[0] for problem in found] == [name]
+    assert "hush" not in found[0]
+
+
+def test_a_pooler_needs_a_direct_way_to_hear_of_changes() -> None:
+    assert "TEGATA_DATABASE_LISTEN_URL" in production_problems(TEGATA_DATABASE_TRANSACTION_POOLER="true")[0]
+    direct = "postgresql://tegata_app@direct.example/tegata?sslmode=verify-full"
+    both = {"TEGATA_DATABASE_TRANSACTION_POOLER": "true", "TEGATA_DATABASE_LISTEN_URL": direct}
+    assert production_problems(**both) == []
+
+
+def test_a_password_that_tokens_have_replaced_is_refused() -> None:
+    (problem,) = production_problems(TEGATA_DATABASE_AUTH="aws_iam")
+    assert "TEGATA_DATABASE_URL holds a password" in problem
+    assert "hush" not in problem
+
+
+def test_use_managed_identity_is_another_word_for_one_method() -> None:
+    assert read({"USE_MANAGED_IDENTITY": "true"}).database_auth == "managed_identity"
+    assert read({"USE_MANAGED_IDENTITY": "false"}).database_auth == "password"
+    assert read({"USE_MANAGED_IDENTITY": "1", "DATABASE_AUTH": "managed_identity"}).database_auth == "managed_identity"
+    assert "contradict" in problems({"USE_MANAGED_IDENTITY": "true", "TEGATA_DATABASE_AUTH": "password"})[0]
+    assert "neither true nor false" in problems({"USE_MANAGED_IDENTITY": "perhaps"})[0]

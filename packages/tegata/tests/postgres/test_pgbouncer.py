@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 
+from tegata.cli.databases import open_backend
+from tegata.cli.ways_in import serving_target
 from tegata.postgres.engine import Database, PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.tenancy import tenant
+from tegata.protocol.policy import TenantPolicy
+from tegata.settings import Settings
 from tegata.storage.errors import Unavailable
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.pgbouncer import PgBouncer, find_pgbouncer
@@ -89,3 +94,28 @@ async def test_a_role_cannot_be_taken_behind_a_pooler(each_migrated_database: Mi
     """It would have to be said at the start of a session, and then hold for whoever gets that session next."""
     with pytest.raises(ValueError, match="log in as the role itself"):
         each_migrated_database.owner.through_pooler()
+
+
+async def test_the_server_hears_of_changes_past_the_pooler(
+    each_migrated_database: MigratedDatabase, bouncer: PgBouncer, tenants: tuple[Inhabited, Inhabited]
+) -> None:
+    app, here = each_migrated_database.app, tenants[0]
+    settings = Settings.from_environment(
+        {
+            "TEGATA_DATABASE_URL": bouncer.through(app).psycopg_conninfo(),
+            "TEGATA_DATABASE_TRANSACTION_POOLER": "true",
+            "TEGATA_DATABASE_LISTEN_URL": app.psycopg_conninfo(),
+        }
+    )
+    backend = await open_backend(serving_target(settings), settings)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    backend.changes.subscribe(lambda tenant_id, kind, key: heard.put_nowait(kind))
+    operator = PostgresOperatorStorage(each_migrated_database.maintenance)
+    async with asyncio.timeout(20):
+        while await heard.get() != "tenant":
+            await operator.update_tenant(here.tenant_id, TenantPolicy(display_name="new"), events=[])
+    found = await backend.storage.find_tenant(here.name)
+    assert found is not None
+    assert found.policy.display_name == "new"
+    await operator.close()
+    await backend.close()
