@@ -81,6 +81,8 @@ async def test_without_its_database_the_server_is_alive_and_not_ready() -> None:
         status, document = await server.get(path)
         assert status == 503
         assert "db.internal" not in str(document)
+    unhealthy = {"status": "unhealthy", "database": "disconnected", "auth_method": "managed_identity"}
+    assert (await server.get("/health/db"))[1] == unhealthy
 
 
 async def test_the_database_is_asked_once_a_second_however_many_ask() -> None:
