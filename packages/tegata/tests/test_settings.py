@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tegata.crypto.envelope import new_master_key
-from tegata.settings import PREFIX, Settings, SettingsError, check_for_production, unknown_names
+from tegata.settings import PREFIX, Settings, SettingsError, check_for_production, unknown_names, way_problem
 
 KEY = new_master_key()
 SAFE = {
@@ -175,7 +175,7 @@ def test_any_environment_is_read_or_refused_and_so_is_starting_with_it(environ: 
         found = error.problems
     else:
         found = []
-    assert all(problem.startswith(PREFIX) for problem in found)
+    assert all(problem.startswith((PREFIX, "DB_POOL_SIZE")) for problem in found)
 
 
 def test_misspelt_names_are_found() -> None:
@@ -325,4 +325,30 @@ def test_use_managed_identity_is_another_word_for_one_method() -> None:
     assert read({"USE_MANAGED_IDENTITY": "false"}).database_auth == "password"
     assert read({"USE_MANAGED_IDENTITY": "1", "DATABASE_AUTH": "managed_identity"}).database_auth == "managed_identity"
     assert "contradict" in problems({"USE_MANAGED_IDENTITY": "true", "TEGATA_DATABASE_AUTH": "password"})[0]
+    assert "contradict" in problems({"USE_MANAGED_IDENTITY": "false", "DATABASE_AUTH": "managed_identity"})[0]
+    assert read({"USE_MANAGED_IDENTITY": "", "DATABASE_AUTH": "managed_identity"}).database_auth == "managed_identity"
     assert "neither true nor false" in problems({"USE_MANAGED_IDENTITY": "perhaps"})[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_POOL_SIZE", "0"),
+        ("DB_MAX_OVERFLOW", "-1"),
+        ("DB_POOL_RECYCLE", "-1"),
+        ("DB_POOL_PRE_PING", "perhaps"),
+        ("DATABASE_AUTH", "azure"),
+    ],
+)
+def test_a_value_that_came_under_another_name_is_refused_by_that_name(name: str, value: str) -> None:
+    assert [problem.split(":")[0] for problem in problems({name: value})] == [name]
+
+
+def test_the_example_files_of_the_kit_are_settings_of_tegata_too() -> None:
+    for path in sorted((Path(__file__).parents[3] / "examples" / "passwordless-fastapi").glob(".env.*.example")):
+        lines = [line.split("=", 1) for line in path.read_text().splitlines() if line and not line.startswith("#")]
+        settings = read(dict(lines))
+        size = settings.database_pool_size + settings.database_pool_overflow
+        assert (size, settings.database_pool_recycle_seconds, settings.database_pool_pre_ping) == (15, 1800.0, True)
+        way = way_problem(settings, "database_url")
+        assert (settings.database_auth, way) == ("password" if "local" in path.name else "managed_identity", None)

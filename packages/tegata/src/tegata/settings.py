@@ -184,7 +184,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             # The input is left out: it may be a secret.
             raise SettingsError(
-                [f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
+                [f"{_given_as(environ, str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False)]
             ) from None
 
     @property
@@ -217,18 +217,29 @@ ALIASES = {
 _MOST_FREE_FAILURES = 1000
 
 
-_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 def _add_managed_identity(environ: Mapping[str, str], values: dict[str, Any], problems: list[str]) -> None:
     """USE_MANAGED_IDENTITY=true is another word for managed_identity."""
     word = environ.get("USE_MANAGED_IDENTITY", "").strip().lower()
-    if word in _NO:
+    if not word:
         return
-    if word not in _YES:
+    if word not in _YES + _NO:
         problems.append("USE_MANAGED_IDENTITY is neither true nor false")
-    elif values.setdefault("database_auth", "managed_identity") != "managed_identity":
-        problems.append("USE_MANAGED_IDENTITY and TEGATA_DATABASE_AUTH contradict each other; keep one of them")
+        return
+    method = values.get("database_auth")
+    if method is not None and (method == "managed_identity") != (word in _YES):
+        name = _given_as(environ, "database_auth")
+        problems.append(f"USE_MANAGED_IDENTITY and {name} contradict each other; keep one of them")
+    elif word in _YES:
+        values["database_auth"] = "managed_identity"
+
+
+def _given_as(environ: Mapping[str, str], name: str) -> str:
+    """Return the variable that a value came from, which is the one to correct."""
+    own, other = PREFIX + name.upper(), ALIASES.get(name, "")
+    return other if not environ.get(own) and environ.get(other) else own
 
 
 def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list[str]) -> str | None:
