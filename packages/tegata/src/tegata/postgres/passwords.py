@@ -12,12 +12,13 @@ from typing import Literal
 from tegata_credentials.aws import RdsIamTokens, SyncRdsIamTokens
 from tegata_credentials.azure import managed_identity, sync_managed_identity
 from tegata_credentials.database import PasswordSource, SyncPasswordSource
+from tegata_credentials.environment import is_named_by_rds
+from tegata_credentials.errors import CredentialError
 from tegata_credentials.sync_tokens import SyncTokenSource
 from tegata_credentials.tokens import TokenSource
 
 TokenMethod = Literal["managed_identity", "aws_iam"]
 _Key = tuple[str, int, str]
-_RDS_NAMES = (".rds.amazonaws.com", ".rds.amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,17 @@ class IssuedPasswords:
         return self._sync_sources[key]
 
     def _signed_for(self, host: str) -> tuple[str | None, str | None]:
-        """Return region and name to sign for, where a host's name does not say both (writer and reader have theirs)."""
-        if host.lower().rstrip(".").endswith(_RDS_NAMES):
+        """Return region and name to sign for, where a host's name does not say both (writer and reader have theirs).
+
+        Raises `CredentialError` if AWS would not know the host.
+        """
+        if is_named_by_rds(host):
             return None, None
+        if self.auth_method == "aws_iam" and self._identity.aws_endpoint is None:
+            raise CredentialError(
+                f"{host} is not a name that RDS gives, and a token holds for the real one: set "
+                "TEGATA_DATABASE_AWS_ENDPOINT to that"
+            )
         return self._identity.aws_region, self._identity.aws_endpoint
 
     async def close(self) -> None:
