@@ -146,6 +146,30 @@ async def test_what_a_killed_worker_has_begun_does_not_hold_the_lock_for_ever(da
     assert jobs_of(database) == [("chore", "failed", 1), ("chore", "succeeded", 1)]
 
 
+@pytest.mark.parametrize("channel", ["procrastinate_any_queue_v1", "procrastinate_queue_v1#tegata"])
+async def test_no_other_role_of_the_database_stops_a_chore_by_a_notification(
+    database: MigratedDatabase, channel: str
+) -> None:
+    """Any login may NOTIFY on any channel: what comes in that way is believed by nobody."""
+    counted, stopping = Counted(), asyncio.Event()
+    counted.may_end.clear()
+    async with opened(database, counted, cron="0 0 * * *") as worker:
+        running = asyncio.create_task(worker.work(stopping))
+        while not counted.runs:
+            await asyncio.sleep(0.01)
+        for payload in ('{"type": "abort_job_requested", "job_id": %s}' % number for number in range(1, 9)):
+            run(database.app, "select pg_notify(%s, %s)", channel, payload)
+        for payload in ("no JSON", "[]", "{}"):
+            run(database.app, "select pg_notify(%s, %s)", channel, payload)
+        await asyncio.sleep(0.5)  # a worker that listened would have heard of it
+        counted.may_end.set()
+        while ("chore", "doing", 0) in jobs_of(database):
+            await asyncio.sleep(0.01)
+        stopping.set()
+        await running
+    assert jobs_of(database) == [("chore", "succeeded", 1)]
+
+
 async def test_jobs_are_forgotten_when_they_are_old(database: MigratedDatabase) -> None:
     broken = Counted(fails=True)
     async with opened(database, broken) as worker:

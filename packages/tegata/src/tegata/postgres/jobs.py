@@ -119,6 +119,9 @@ class Jobs:
         return {
             "queues": [_QUEUE],
             "install_signal_handlers": False,
+            # Every role of the database may notify on every channel, and procrastinate ends a job because a
+            # notification says so. The queue itself is asked every few seconds instead, and only maintenance writes it.
+            "listen_notify": False,
             "shutdown_graceful_timeout": self._finish_seconds,
             "update_heartbeat_interval": _HEARTBEAT_SECONDS,
         }
