@@ -313,12 +313,21 @@ ADAPTERS = [
 ]
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    return request.param
+def fixture_of(wanted: Callable[[Adapter], bool]) -> Any:
+    """A fixture for those adapters of which this is true."""
+
+    @pytest.fixture(params=[found for found in ADAPTERS if wanted(found)], ids=lambda found: found.name)
+    def adapter(request: pytest.FixtureRequest) -> Adapter:
+        return request.param
+
+    return adapter
 
 
-@pytest.fixture(params=[a for a in ADAPTERS if "pool" not in a.name], ids=lambda adapter: adapter.name)
-def direct_adapter(request: pytest.FixtureRequest) -> Adapter:
-    """The adapters that raise the error of a login itself; a pool keeps trying and then says that it has waited."""
-    return request.param
+adapter = fixture_of(lambda _: True)
+async_adapter = fixture_of(lambda found: not found.is_sync)
+engine_adapter = fixture_of(lambda found: bool(found.driver))
+# A pool of psycopg's keeps trying and then says that it has waited; asyncpg's raises the error of the login.
+telling_adapter = fixture_of(lambda found: found.name not in ("psycopg pool", "psycopg async pool"))
+direct_adapter = fixture_of(lambda found: "pool" not in found.name)
+direct_async_adapter = fixture_of(lambda found: "pool" not in found.name and not found.is_sync)
+driver_adapter = fixture_of(lambda found: "pool" not in found.name and not found.driver)

@@ -82,12 +82,10 @@ async def test_a_refused_login_shows_nothing(direct_adapter, server, identity, s
     assert_unseen(everything_about(caught.value), caplog)
 
 
-async def test_a_pool_that_cannot_log_in_shows_nothing(adapter, server, identity, secret, caplog):
+async def test_a_pool_that_cannot_log_in_shows_nothing(telling_adapter, server, identity, secret, caplog):
     server.set_password("right")
-    if "psycopg" in adapter.name and "pool" in adapter.name:
-        pytest.skip("takes the pool's own timeout; its log is looked at below")
     with pytest.raises(Exception, match="password authentication failed") as caught:
-        await adapter.login(server.url(driver=adapter.driver), adapter.source(identity))
+        await telling_adapter.login(server.url(driver=telling_adapter.driver), telling_adapter.source(identity))
     assert_unseen(everything_about(caught.value), caplog)
 
 
@@ -119,14 +117,12 @@ async def test_a_failed_handshake_shows_nothing(direct_adapter, server, identity
     assert_unseen(everything_about(caught.value), caplog)
 
 
-async def test_a_cancelled_login_shows_nothing(direct_adapter, silent_port, identity, secret, caplog):
-    if direct_adapter.is_sync:
-        pytest.skip("threads are not cancelled")
-    scheme = f"postgresql+{direct_adapter.driver}" if direct_adapter.driver else "postgresql"
+async def test_a_cancelled_login_shows_nothing(direct_async_adapter, silent_port, identity, secret, caplog):
+    scheme = f"postgresql+{direct_async_adapter.driver}" if direct_async_adapter.driver else "postgresql"
     url = f"{scheme}://app@127.0.0.1:{silent_port}/postgres"
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.3):
-            await direct_adapter.login(url, direct_adapter.source(identity))
+            await direct_async_adapter.login(url, direct_async_adapter.source(identity))
     assert_unseen(everything_about(caught.value), caplog)
 
 
@@ -141,13 +137,11 @@ async def test_a_driver_that_gives_up_waiting_shows_nothing(direct_adapter, sile
     assert_unseen(everything_about(caught.value), caplog)
 
 
-async def test_an_engine_that_logs_everything_shows_nothing(adapter, server, identity, secret, caplog):
-    if "SQLAlchemy" not in adapter.name:
-        pytest.skip("only SQLAlchemy has echo")
+async def test_an_engine_that_logs_everything_shows_nothing(engine_adapter, server, identity, secret, caplog):
     server.set_password(SECRET)
-    source = adapter.source(identity)
-    url = server.url(driver=adapter.driver)
-    assert await adapter.login(url, source, echo="debug", echo_pool="debug") == "app"
+    source = engine_adapter.source(identity)
+    url = server.url(driver=engine_adapter.driver)
+    assert await engine_adapter.login(url, source, echo="debug", echo_pool="debug") == "app"
     assert_unseen("", caplog)
 
 

@@ -98,25 +98,21 @@ async def test_without_a_credential_no_login_is_tried(direct_adapter, server, id
     assert caught.value.reason == "unreachable"
 
 
-async def test_thirty_cold_connections_make_one_fetch(server, identity, adapter):
-    if adapter.is_sync:
-        pytest.skip("threads are tested at the source")
+async def test_thirty_cold_connections_make_one_fetch(server, identity, async_adapter):
     server.set_password("first")
-    source = adapter.source(identity)
-    url = server.url(driver=adapter.driver)
-    assert set(await asyncio.gather(*[adapter.login(url, source) for _ in range(30)])) == {"app"}
+    source = async_adapter.source(identity)
+    url = server.url(driver=async_adapter.driver)
+    assert set(await asyncio.gather(*[async_adapter.login(url, source) for _ in range(30)])) == {"app"}
     assert identity.fetches == 1
 
 
-async def test_thirty_refused_connections_make_one_more_fetch(server, identity, adapter):
-    if adapter.is_sync:
-        pytest.skip("threads are tested at the source")
+async def test_thirty_refused_connections_make_one_more_fetch(server, identity, async_adapter):
     server.set_password("second")
-    source = adapter.source(identity)
+    source = async_adapter.source(identity)
     await source.current()
     identity.value = "second"
-    url = server.url(driver=adapter.driver)
-    assert set(await asyncio.gather(*[adapter.login(url, source) for _ in range(30)])) == {"app"}
+    url = server.url(driver=async_adapter.driver)
+    assert set(await asyncio.gather(*[async_adapter.login(url, source) for _ in range(30)])) == {"app"}
     assert identity.fetches == 2
 
 

@@ -102,14 +102,12 @@ async def test_pgsslmode_cannot_weaken(direct_adapter, server_18, identity, monk
         await direct_adapter.login(where(direct_adapter, server_18), direct_adapter.source(identity))
 
 
-async def test_a_service_file_cannot_weaken(direct_adapter, server_18, identity, monkeypatch, tmp_path: Path):
-    if direct_adapter.driver:
-        pytest.skip("SQLAlchemy's URL names its host itself")
+async def test_a_service_file_cannot_weaken(driver_adapter, server_18, identity, monkeypatch, tmp_path: Path):
     services = tmp_path / "services"
     services.write_text(f"[db]\nhost=127.1\nport={server_18.admin.port}\nuser=app\ndbname=postgres\nsslmode=disable\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     with pytest.raises(Exception, match=REFUSED):
-        await direct_adapter.login("postgresql://?service=db", direct_adapter.source(identity))
+        await driver_adapter.login("postgresql://?service=db", driver_adapter.source(identity))
 
 
 async def test_a_service_file_cannot_move_a_local_host_elsewhere(
