@@ -25,7 +25,7 @@ def is_verified(options: dict[str, object]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "host", ["/var/run/postgresql", "@abstract", "localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1", "[::1]"]
+    "host", ["/var/run/postgresql", "localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1", "[::1]"]
 )
 def test_this_machine(host):
     assert is_local(host)
@@ -42,6 +42,7 @@ def test_this_machine(host):
         "::",
         "",
         "localhost@evil",
+        "@db.example.com",
         "1.127.0.0",
     ],
 )
@@ -184,6 +185,34 @@ def test_an_unreadable_url_is_refused_without_being_repeated():
         for_asyncpg("postgresql://app:geheim@[oops/app?x")
     assert "geheim" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_sign_too_many_before_the_host_is_no_abstract_socket():
+    # libpq has such sockets, but asyncpg and psycopg ask the network for a host of that name.
+    assert is_verified(for_asyncpg("postgresql://app@@db.example.com/app"))
+    assert libpq_options({"host": "@db.example.com"}, {}, allow_unverified=False)["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize(("word", "least"), [("TLSv1.3", "TLSv1_3"), ("tlsv1.2", "TLSv1_2")])
+def test_a_stricter_protocol_is_kept_for_asyncpg(word, least):
+    options = for_asyncpg(f"{AZURE}?ssl_min_protocol_version={word}")
+    assert isinstance(options["ssl"], ssl.SSLContext)
+    assert options["ssl"].minimum_version is ssl.TLSVersion[least]
+
+
+@pytest.mark.parametrize(("variable", "least"), [("TLSv1.3", "TLSv1.3"), ("TLSv1", "TLSv1.2"), ("", "TLSv1.2")])
+def test_a_variable_can_make_the_protocol_stricter_only(variable, least):
+    environ = {"PGSSLMINPROTOCOLVERSION": variable}
+    options = libpq_options({"host": "db.example.com"}, environ, allow_unverified=False)
+    assert options["ssl_min_protocol_version"] == least
+    context = for_asyncpg(AZURE, environ)["ssl"]
+    assert isinstance(context, ssl.SSLContext)
+    assert context.minimum_version is ssl.TLSVersion[least.replace(".", "_")]
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(CredentialError, match="ssl_min_protocol_version"):
+        for_asyncpg(f"{AZURE}?ssl_min_protocol_version=newest")
 
 
 def test_libpq_gets_every_word_that_matters():

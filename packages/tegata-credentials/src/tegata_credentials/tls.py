@@ -25,7 +25,7 @@ from typing import Any
 from tegata_credentials.errors import CredentialError
 
 VERIFIED = "verify-full"
-_WEAK_PROTOCOLS = ("tlsv1", "tlsv1.1")
+_PROTOCOLS = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat, Amazon Linux
@@ -39,8 +39,11 @@ _CURE = (
 
 
 def is_local(host: str) -> bool:
-    """Whether `host` is a Unix socket or a loopback address, judged without asking the network."""
-    if host.startswith(("/", "@")) or host.lower() in ("localhost", "localhost."):
+    """Whether `host` is a Unix socket or a loopback address, judged without asking the network.
+
+    `@name` is a socket of libpq's, but asyncpg and psycopg look for a host of that name: it is not believed.
+    """
+    if host.startswith("/") or host.lower() in ("localhost", "localhost."):
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -58,9 +61,17 @@ def check_mode(mode: str | None) -> None:
 
 
 def check_protocol(version: str | None) -> None:
-    """Refuse a minimum protocol version that is broken. Raises `CredentialError`."""
-    if version is not None and version.lower() in _WEAK_PROTOCOLS:
+    """Refuse a protocol version that is broken, or none. Raises `CredentialError`."""
+    if version is not None and version.lower() not in _PROTOCOLS:
         raise CredentialError("ssl_min_protocol_version must be TLSv1.2 or TLSv1.3")
+
+
+def least_protocol(given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Return the minimum protocol version: what was asked for; a variable can make it stricter only."""
+    asked = given.get("ssl_min_protocol_version")
+    if asked is None and environ.get("PGSSLMINPROTOCOLVERSION", "").lower() == "tlsv1.3":
+        return "TLSv1.3"
+    return asked or "TLSv1.2"
 
 
 def check_context(context: ssl.SSLContext) -> None:
@@ -85,7 +96,8 @@ def find_roots(given: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 def build_context(options: Mapping[str, str], environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Build a verifying context. `options` are libpq's: sslrootcert, sslcert, sslkey, sslpassword, sslcrl.
+    """Build a verifying context. `options` are libpq's: sslrootcert, sslcert, sslkey, sslpassword, sslcrl and
+    ssl_min_protocol_version.
 
     Raises `CredentialError` if a file cannot be read.
     """
@@ -94,7 +106,7 @@ def build_context(options: Mapping[str, str], environ: Mapping[str, str]) -> ssl
     files = roots, certificate, key, options.get("sslcrl")
     try:
         changed = tuple(Path(file).stat().st_mtime_ns if file else 0 for file in files)
-        return _load(files, options.get("sslpassword"), changed)
+        return _load(files, options.get("sslpassword"), least_protocol(options, environ), changed)
     except (OSError, ValueError) as error:
         message = f"a certificate file cannot be read ({type(error).__name__}): check sslrootcert, sslcert, sslkey"
     raise CredentialError(message)
@@ -102,9 +114,12 @@ def build_context(options: Mapping[str, str], environ: Mapping[str, str]) -> ssl
 
 # A system's store takes some 20 ms of CPU to read: once for all connections, and again when a file has changed.
 @lru_cache(maxsize=8)
-def _load(files: tuple[str | None, ...], key_password: str | None, _changed: tuple[int, ...]) -> ssl.SSLContext:
+def _load(
+    files: tuple[str | None, ...], key_password: str | None, least: str, _changed: tuple[int, ...]
+) -> ssl.SSLContext:
     roots, certificate, key, revoked = files
     context = ssl.create_default_context(cafile=roots)
+    context.minimum_version = _PROTOCOLS.get(least.lower(), ssl.TLSVersion.TLSv1_2)
     if revoked:
         context.load_verify_locations(cafile=revoked)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
@@ -140,7 +155,7 @@ def libpq_options(given: Mapping[str, Any], environ: Mapping[str, str], *, allow
     check_protocol(given.get("ssl_min_protocol_version"))
     roots = find_roots(given.get("sslrootcert"), environ)
     strict = {"sslmode": VERIFIED, "gssencmode": "disable", "sslrootcert": roots or "system"}
-    return {"ssl_min_protocol_version": "TLSv1.2", **given, **strict}
+    return {**given, **strict, "ssl_min_protocol_version": least_protocol(given, environ)}
 
 
 def libpq_is_local(given: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
