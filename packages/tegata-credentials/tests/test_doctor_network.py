@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tegata_credentials.doctor import examine
 from tegata_credentials.doctor.network import check_name, check_way, read_date
 from tegata_credentials.settings import DatabaseSettings
 from tegata_credentials.testing import Laboratory, free_port
@@ -185,3 +186,21 @@ def self_signed(directory: Path, ended: datetime) -> tuple[ssl.SSLContext, str]:
     root = directory / "root.pem"
     root.write_bytes(public)
     return context, str(root)
+
+
+@pytest.mark.parametrize("mode", ["sslmode=require", "sslmode=verify-ca", "ssl=require"])
+async def test_a_password_goes_to_no_server_without_the_tls_that_the_settings_ask_for(
+    clean_environment: pytest.MonkeyPatch, mode: str
+):
+    heard: list[bytes] = []
+
+    async def deny(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readexactly(8))
+        writer.write(b"N")
+        await writer.drain()
+
+    async with listening(deny) as port:
+        url = f"postgresql://app:geheim@127.0.0.1:{port}/app?{mode}"
+        report = await examine({"DATABASE_URL": url}, clock_url="http://127.0.0.1:1/")
+    assert report.reasons == ("tls_off",)
+    assert heard == [b"\x00\x00\x00\x08\x04\xd2\x16\x2f"]

@@ -55,7 +55,8 @@ class _Examination:
         if find_spec("asyncpg") is None:
             self.checks.append(failed("login", "kit_incomplete", problem="asyncpg is not installed"))
             return
-        tls = context or ("require" if offers_tls else "disable")
+        unchecked = "verify-ca" if _mode(settings) == "verify-ca" else "require"
+        tls = context or (unchecked if offers_tls else "disable")
         outcome = await login.log_in(settings, secret, tls, clock=self.clock)
         if isinstance(outcome, login.Inside):
             near = settings.auth == "password" and is_local(settings.host)
@@ -88,9 +89,7 @@ class _Examination:
     def _choose_tls(self, settings: DatabaseSettings) -> ssl.SSLContext | None:
         """Return what the certificate is checked with; None where nothing is checked: a password, or one machine."""
         options = dict(settings.options)
-        mode = options.get("sslmode", options.get("ssl", "")).replace(
-            "_", "-"
-        )  # `ssl` is SQLAlchemy's name with asyncpg
+        mode = _mode(settings)
         near = is_local(settings.host)
         if settings.auth != "password" and not near and mode not in ("", VERIFIED):
             self.checks.append(failed("tls", "tls_setting_weak", mode=mode))
@@ -114,6 +113,10 @@ class _Examination:
             return False, False
         way = await network.check_way(settings, context)
         self.checks += way.checks
+        if _mode(settings) in ("require", "verify-ca") and way.checks[-1].result == "skipped" and not way.offers_tls:
+            # The drivers refuse this server too; nothing is sent that could be read on the way.
+            self.checks[-1] = failed("tls", "tls_off")
+            return False, False
         return not any(check.result == "failed" for check in way.checks), way.offers_tls
 
     async def _get_secret(self, settings: DatabaseSettings) -> str | None:
@@ -155,3 +158,9 @@ class _Examination:
             self.checks.append(skipped("clock", "nobody to compare it with"))
         else:
             self.checks.append(login.judge_clock(ahead, urlsplit(url or "").netloc))
+
+
+def _mode(settings: DatabaseSettings) -> str:
+    """Return the mode of TLS that the URL asks for; `ssl` is SQLAlchemy's name with asyncpg."""
+    options = dict(settings.options)
+    return options.get("sslmode", options.get("ssl", "")).replace("_", "-")
