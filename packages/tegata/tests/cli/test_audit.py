@@ -181,6 +181,15 @@ def test_text_and_json_hold_no_control_character(hostile: str) -> None:
     assert json.loads(out.getvalue())["actor"] == hostile
 
 
+def test_a_value_does_not_pass_for_another_field() -> None:
+    """A client id is whatever somebody has sent."""
+    sent = replace(EVENT, client_id='web actor=admin "x', details={"actor": "admin", "empty": "", "list": [1, 2]})
+    assert as_text(sent).endswith(
+        r'sign_in.failed  actor=taro client_id="web actor=admin \"x" reason=wrong_password address=192.0.2.1'
+        r' details.actor=admin empty="" list="[1, 2]"'
+    )
+
+
 def test_what_can_be_shown_is_left_as_it_is() -> None:
     assert printable("山田 太郎") == "山田 太郎"
     assert as_text(EVENT) == (

@@ -30,6 +30,8 @@ _Write = Callable[[AuditEvent], None]
 _COLUMNS = ("at", "type", "outcome", "actor", "client_id", "reason", "address", "details", "event_id")
 # What spreadsheets take for the beginning of a formula, in full width too; and what they skip before one.
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
+# What would end a value in a line of text.
+_SEVERAL = re.compile(r'[\s"=]')
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -90,8 +92,15 @@ def as_text(event: AuditEvent) -> str:
     """Return an event as a line."""
     members = as_members(event)
     named = {name: members[name] for name in ("actor", "client_id", "reason", "address")}
-    rest = " ".join(f"{name}={value}" for name, value in {**named, **event.details}.items() if value is not None)
+    details = {f"details.{name}" if name in named else name: value for name, value in event.details.items()}
+    rest = " ".join(f"{name}={_shown(value)}" for name, value in {**named, **details}.items() if value is not None)
     return printable(f"{members['at']}  {event.outcome}  {event.type}  {rest}".rstrip())
+
+
+def _shown(value: object) -> str:
+    """Return a value, in quotes if it could be taken for several fields."""
+    text = str(value)
+    return text if text and not _SEVERAL.search(text) else json.dumps(text, ensure_ascii=False)
 
 
 def cell(value: object) -> str:
