@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tegata.cli.failures import USAGE, CommandFailure
+from tegata.cli.surroundings import Surroundings
 from tegata.cli.ways_in import checked_target_of, listening_target, passwords_of, serving_limits, serving_target
 from tegata.settings import Settings
 
@@ -61,3 +64,12 @@ def test_an_administrators_password_is_used_beside_tokens() -> None:
     settings = read(USE_MANAGED_IDENTITY="true", TEGATA_BOOTSTRAP_DATABASE_URL=url)
     target = checked_target_of(settings, "bootstrap_database_url")
     assert (target.password, target.passwords) == ("hush", None)
+
+
+def test_the_doctor_looks_from_the_application_role_past_a_pooler(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": REMOTE, "TEGATA_HOME": str(tmp_path)}
+    pooled = {"TEGATA_DATABASE_TRANSACTION_POOLER": "true", "TEGATA_DATABASE_LISTEN_URL": DIRECT}
+    straight, past = (Surroundings.read(found).application() for found in (environ, environ | pooled))
+    assert straight is not None
+    assert past is not None
+    assert (straight.host, past.host) == ("db.example.com", "direct.example.com")

@@ -76,7 +76,11 @@ class Surroundings:
         if self.development is not None:
             return self.development.entering(APPLICATION) if self.development.embedded else None
         url = self.settings.database_url
-        return None if url is None else checked_target_of(self.settings, "database_url")
+        if url is None:
+            return None
+        # Past a pooler, which passes nothing on that the doctor's session needs.
+        direct = "database_listen_url" if self.settings.database_listen_url is not None else "database_url"
+        return checked_target_of(self.settings, direct)
 
     def reader(self) -> ConnectionTarget | None:
         """Return the way into the replica, if there is one, for commands that only read."""
