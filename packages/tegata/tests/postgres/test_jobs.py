@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
@@ -157,7 +158,8 @@ async def test_no_other_role_of_the_database_stops_a_chore_by_a_notification(
         running = asyncio.create_task(worker.work(stopping))
         while not counted.runs:
             await asyncio.sleep(0.01)
-        for payload in ('{"type": "abort_job_requested", "job_id": %s}' % number for number in range(1, 9)):
+        for number in range(1, 9):
+            payload = json.dumps({"type": "abort_job_requested", "job_id": number})
             run(database.app, "select pg_notify(%s, %s)", channel, payload)
         for payload in ("no JSON", "[]", "{}"):
             run(database.app, "select pg_notify(%s, %s)", channel, payload)

@@ -46,10 +46,6 @@ COLUMNS = """
 """
 
 
-UTC = "set timezone = 'UTC' set datestyle = 'ISO'"
-BRIEFLY = "set lock_timeout = '300ms'"
-
-
 def upgrade() -> None:
     op.execute(WRITER)
     end_of_the_table()
@@ -135,12 +131,12 @@ def exchange() -> None:
 
 def functions() -> None:
     """Make what maintenance may do to the log: look which months there are, add one, drop one that is over."""
-    op.execute(f"""
+    op.execute(r"""
         create function tegata.audit_partitions() returns table (name text, starts timestamptz, ends timestamptz)
-          language sql stable set search_path = pg_catalog, pg_temp {UTC} as $$
+          language sql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' as $$
           select c.relname::text,
-                 coalesce(substring(b.shown from 'FROM \\(''([^'']+)''\\)')::timestamptz, '-infinity'),
-                 substring(b.shown from 'TO \\(''([^'']+)''\\)')::timestamptz
+                 coalesce(substring(b.shown from 'FROM \(''([^'']+)''\)')::timestamptz, '-infinity'),
+                 substring(b.shown from 'TO \(''([^'']+)''\)')::timestamptz
             from pg_inherits i join pg_class c on c.oid = i.inhrelid
            cross join lateral (select pg_get_expr(c.relpartbound, c.oid) as shown) b
            where i.inhparent = 'tegata.audit_event'::regclass and b.shown <> 'DEFAULT'
@@ -152,7 +148,7 @@ def functions() -> None:
           select count(*) from (select from tegata.audit_event_other limit p_most) o
         $$
     """)
-    op.execute(ADD)
+    op.execute(ADD.replace("<fence>", FENCE))
     op.execute(DROP)
     op.execute(PURGE)
     for signature in (
@@ -171,9 +167,10 @@ FENCE = "\n      ".join(f"execute format($f${statement}$f$, part);" for statemen
 # against writers nor another month. Rows that wait for it under `audit_event_other` are moved before that table is
 # locked, and those that came meanwhile after it. The month that runs is never made: an event on its way to
 # `audit_event_other` would be refused at the moment when that stops being its place. It is made when it is over.
-ADD = f"""
+ADD = """
     create function tegata.add_audit_partition(p_from timestamptz, p_months integer) returns text
-      language plpgsql security definer set search_path = pg_catalog, pg_temp {UTC} {BRIEFLY} as $$
+      language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO'
+      set lock_timeout = '300ms' as $$
     declare
       first timestamptz := date_trunc('month', p_from);
       month timestamptz;
@@ -197,7 +194,7 @@ ADD = f"""
       part := to_char(month, '"audit_event_"YYYY_MM');
       execute format('create table tegata.%I (like tegata.audit_event including defaults including constraints, '
                      'primary key (tenant_id, at, event_id))', part);
-      {FENCE}
+      <fence>
       for step in 1 .. 2 loop
         if step = 2 then
           lock table tegata.audit_event_other in access exclusive mode;
@@ -212,9 +209,10 @@ ADD = f"""
     end $$
 """
 # Dropping locks the whole log, so it gives up early rather than hold writers up; the caller tries again.
-DROP = f"""
+DROP = """
     create function tegata.drop_audit_partition(p_before timestamptz) returns bigint
-      language plpgsql security definer set search_path = pg_catalog, pg_temp {UTC} {BRIEFLY} as $$
+      language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO'
+      set lock_timeout = '300ms' as $$
     declare
       part text;
       held bigint;
@@ -230,9 +228,10 @@ DROP = f"""
     end $$
 """
 # The two partitions that are no single month lose rows instead, of whole months as well.
-PURGE = f"""
+PURGE = """
     create function tegata.purge_audit_rows(p_before timestamptz, p_limit integer) returns bigint
-      language plpgsql security definer set search_path = pg_catalog, pg_temp {UTC} {BRIEFLY} as $$
+      language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO'
+      set lock_timeout = '300ms' as $$
     declare
       part text;
       gone bigint;

@@ -2,7 +2,7 @@
 
 A block range keeps the least value it has ever held, so once freed pages are filled again every range seems to hold
 something that has ended: measured on 500,000 rows after 30 rounds, each batch read the whole table. A B-tree over a
-column that is never updated costs no heap-only update. Grants and throttles are walked through instead, since theirs is.
+column that is never updated costs no heap-only update. Grants and throttles are walked through instead, as theirs is.
 """
 
 from __future__ import annotations
