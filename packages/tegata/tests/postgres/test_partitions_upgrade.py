@@ -162,7 +162,7 @@ def test_a_session_killed_at_any_moment_leaves_something_to_go_on_from(before: M
 def test_a_database_set_up_before_the_jobs_had_a_schema_is_told_what_to_do(before: MigratedDatabase) -> None:
     run(before.admin, "drop schema tegata_jobs")
     migrator = before.admin.entering_as(MIGRATOR)
-    with pytest.raises(MigrationError, match="schema tegata_jobs.*bootstrap"):
+    with pytest.raises(MigrationError, match=r"schema tegata_jobs.*bootstrap"):
         migrate(migrator)
     bootstrap(before.admin)
     migrate(migrator)
