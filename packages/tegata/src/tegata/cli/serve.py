@@ -23,6 +23,7 @@ from tegata.cli.ways_in import serving_target
 from tegata.crypto.envelope import Envelope
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 from tegata.telemetry import logs
+from tegata.telemetry.library_logs import pass_on_logins
 
 _log = structlog.get_logger("tegata.serve")
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger("tegata.serve")
 def run(environment: Mapping[str, str] = os.environ) -> int:
     """Serve until SIGTERM or SIGINT, then let requests finish. Raises `SettingsError` for unsafe settings."""
     settings = _settings(environment)
-    logs.configure(level=settings.log_level, form=settings.log_format)
+    _open_log(settings)
     for name in unknown_names(environment):
         _log.warning("unknown_setting", setting=name)
     with bind(settings.host, settings.port) as listener:
@@ -41,6 +42,11 @@ def run(environment: Mapping[str, str] = os.environ) -> int:
             return workers.run(settings.workers, _worker, listener)
         with tempfile.TemporaryDirectory(prefix="tegata-metrics-") as directory:
             return workers.run(settings.workers, partial(_worker, metrics=Path(directory)), listener)
+
+
+def _open_log(settings: Settings) -> None:
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    pass_on_logins()
 
 
 def _settings(environment: Mapping[str, str]) -> Settings:
@@ -57,7 +63,7 @@ def _settings(environment: Mapping[str, str]) -> Settings:
 def _worker(listener: socket.socket, parent: workers.Parent, *, metrics: Path | None = None) -> int:
     """Run in a process of its own, with the same environment. `metrics`: where processes tell each other theirs."""
     settings = _settings(os.environ)
-    logs.configure(level=settings.log_level, form=settings.log_format)
+    _open_log(settings)
     return _serve(settings, listener, parent, None if metrics is None else SharedMetrics(metrics))
 
 
@@ -76,6 +82,7 @@ async def _run_app(
     settings: Settings, listener: socket.socket, parent: workers.Parent | None, metrics: SharedMetrics | None
 ) -> None:
     target = serving_target(settings)
+    _log.info("database_connection", auth_method=target.auth_method, username=target.user, host=target.host)
 
     async def open_() -> Backend:
         return await open_backend(target, settings)
