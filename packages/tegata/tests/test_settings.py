@@ -253,6 +253,7 @@ def test_production_refuses_unsafe_settings_by_name(changes: dict[str, str | Non
         "postgresql://u:hush@/t?host=db.example",
         "postgresql://u:hush@localhost/t?host=db.example",
         "postgresql://u:hush@localhost/t?hostaddr=192.0.2.1",
+        "postgresql://u:hush@localhost/t?service=elsewhere",
         "host=db.example user=u password=hush",
         "postgresql+asyncpg://u:hush@db.example/t",
     ],

@@ -86,9 +86,10 @@ class ConnectionTarget:
     @property
     def is_local(self) -> bool:
         """Whether what is sent stays on this machine: a Unix socket, or a loopback address."""
-        # libpq lets the query name another host, or an address beside it.
-        hosts = (self.host, dict(self.options).get("hostaddr", self.host))
-        return all(host.startswith("/") or is_loopback(host) for host in hosts)
+        # libpq lets the query name another host, or an address beside it; a service file may do the same.
+        options = dict(self.options)
+        hosts = (self.host, options.get("hostaddr", self.host))
+        return "service" not in options and all(host.startswith("/") or is_loopback(host) for host in hosts)
 
     @classmethod
     def from_url(cls, url: str, *, role: str | None = None) -> ConnectionTarget:
