@@ -1,0 +1,43 @@
+"""The figures of scenarios and attacks stand at the end of a run, from every worker and of tests that failed too."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE = """
+def test_a_scenario(count, attacked):
+    count("expiry under load: asyncpg", logins=40, rejected_logins=0)
+    attacked("upsert", attempts=2, successes=0)
+"""
+TWO = """
+def test_another(count, attacked):
+    count("fork", logins=1)
+    attacked("upsert", attempts=3, successes=1)
+    attacked("copy", attempts=4, successes=0)
+    assert False
+"""
+
+
+@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n", "2", "--dist", "loadfile"]], ids=["alone", "workers"])
+def test_figures_of_all_workers_are_printed_and_added_up(tmp_path: Path, workers: list[str]) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_one.py").write_text(ONE)
+    (tmp_path / "test_two.py").write_text(TWO)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), *workers]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    lines = done.stdout.splitlines()
+    assert "1 failed, 1 passed" in lines[-1]
+    told = lines[next(n for n, line in enumerate(lines) if " counted " in line) :]
+    assert told[1:3] == ["expiry under load: asyncpg: 40 logins, 0 rejected logins", "fork: 1 logins"]
+    assert "attacks on the tenant wall" in told[3]
+    assert told[4:7] == [
+        "copy: 4 attempts, 0 successes",
+        "upsert: 5 attempts, 1 successes",
+        "all: 9 attempts, 1 successes",
+    ]
