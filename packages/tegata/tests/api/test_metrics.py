@@ -58,7 +58,7 @@ async def test_to_everybody_else_it_looks_as_if_there_were_none() -> None:
     assert (refused.status, said(refused)) == (404, said(nothing))
 
 
-@pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+@pytest.mark.parametrize("name", ["x-forwarded-for", "x-forwarded-proto", "forwarded", "via", "x-real-ip"])
 @pytest.mark.parametrize("peer", [MONITORING, "192.0.2.1"])
 async def test_no_header_of_a_proxy_opens_it_and_any_closes_it(name: str, peer: str) -> None:
     """A proxy on a listed address passes on what the public sends; what it says of the client, anybody can say."""

@@ -12,7 +12,8 @@ from tegata.telemetry.metrics import HTTP_REQUESTS, Sample, Workers, exposition
 
 METRICS_PATH = "/metrics"
 # What proxies add (RFC 7239, RFC 9110 §7.6.3): then the peer is a proxy, and whom it stands for is not known.
-_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+# Many tell the host or the scheme and not the address, so every name of that family counts.
+_FORWARDED = (b"forwarded", b"x-forwarded", b"x-real-ip", b"via")
 
 
 class MetricsEndpoint:
@@ -32,7 +33,7 @@ class MetricsEndpoint:
 
     def _may_read(self, scope: Scope) -> bool:
         client = scope.get("client")
-        forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
+        forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
         return client is not None and not forwarded and is_within(client[0], self._networks)
 
 
