@@ -181,6 +181,15 @@ def test_text_and_json_hold_no_control_character(hostile: str) -> None:
     assert json.loads(out.getvalue())["actor"] == hostile
 
 
+@given(st.text())
+def test_a_cell_steers_no_terminal(hostile: str) -> None:
+    assert all(c.isprintable() or c in "\t\r\n" for c in cell(hostile))
+
+
+def test_an_escape_is_written_out_in_a_cell() -> None:
+    assert cell("a\x1b]0;title\x07b") == r"a\x1b]0;title\x07b"
+
+
 def test_a_value_does_not_pass_for_another_field() -> None:
     """A client id is whatever somebody has sent."""
     sent = replace(EVENT, client_id='web actor=admin "x', details={"actor": "admin", "empty": "", "list": [1, 2]})

@@ -1,7 +1,8 @@
 """`tegata audit`: a tenant's audit events as text, JSON lines or CSV.
 
 What events hold was partly written by whoever was refused: client ids, user agents' addresses, reasons. So text and
-JSON show no control character to the terminal, and a cell of CSV is never a formula (OWASP, "CSV Injection").
+JSON show no control character to the terminal, and a cell of CSV is never a formula (OWASP, "CSV Injection") and holds
+none but line breaks and tabs.
 """
 
 from __future__ import annotations
@@ -104,16 +105,16 @@ def _shown(value: object) -> str:
 
 
 def cell(value: object) -> str:
-    """Return a value as a cell that no spreadsheet calculates."""
+    """Return a value as a cell that no spreadsheet calculates and no terminal obeys."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = printable(value, but="\t\r\n") if isinstance(value, str) else json.dumps(value)
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def printable(text: str) -> str:
-    """Return the text with control characters written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, *, but: str = "") -> str:
+    """Return the text with control characters written out, `but` these."""
+    return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in text)
 
 
 async def _print(surroundings: Surroundings, tenant: str, search: EventSearch, limit: int, write: _Write) -> None:
