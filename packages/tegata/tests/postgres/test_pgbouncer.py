@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 # What a session would be told at its start: without this, PgBouncer refuses whoever says it.
-_IGNORED = {"ignore_startup_parameters": "statement_timeout,idle_in_transaction_session_timeout"}
+_IGNORED = {"ignore_startup_parameters": "search_path,statement_timeout,idle_in_transaction_session_timeout"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ async def test_prepared_statements_that_are_kept_are_why(
         work = replace(work_of(deaf.through(each_migrated_database.app), tenants), transaction_pooler=False)
         outcomes = in_processes([replace(work, seed=seed, count=400) for seed in (1, 2)])
     print(f"\nPgBouncer and kept statements: {told(outcomes)}")
-    assert all(sum(one.errors.values()) > 0 for one in outcomes)
+    # Not there, or there already and somebody else's.
+    mixed_up = {"InvalidSQLStatementNameError", "DuplicatePreparedStatementError"}
+    assert all(mixed_up & one.errors.keys() for one in outcomes)
 
 
 async def test_without_the_setting_nothing_starts(each_migrated_database: MigratedDatabase, bouncer: PgBouncer) -> None:
