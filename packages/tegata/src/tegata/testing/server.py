@@ -1,4 +1,4 @@
-"""The real application over storage in memory, in this process: two tenants with the same names for everything.
+"""The real application over memory or PostgreSQL, in this process: two tenants with the same names for everything.
 
 `serving()` yields a `Server`; `Server.request` is one HTTP request to it. The tenants `acme` and `other` have clients
 and users of the same names with different secrets and ids, so that a test which mixes the tenants up notices it.
@@ -32,10 +32,12 @@ from tegata.identifiers import TenantId, UserId
 from tegata.protocol.client import Client, ClientMetadata, ClientSecret, GrantType
 from tegata.protocol.policy import Resource, ScopeText, SigningAlgorithm, TenantPolicy
 from tegata.settings import Settings
-from tegata.storage.ports import Storage
+from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import AuditEvent, DesiredUser, SigningKeyRecord, TenantRecord
 from tegata.testing.clock import SetClock
+from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.stores import in_memory, on_postgres
 from tegata.web.assets import Assets
 from tegata.web.locales import load_catalogues
 from tegata.web.rendering import Renderer
@@ -182,7 +184,7 @@ class Server:
     """A running application and everything behind it."""
 
     app: Tegata
-    storage: MemoryStorage
+    storage: OperatorStorage
     clock: SetClock
     passwords: QuickPasswords
     base_url: str
@@ -251,20 +253,20 @@ async def serving(
     *,
     base_url: str = BASE_URL,
     through: Callable[[MemoryStorage], Any] | None = None,
+    database: MigratedDatabase | None = None,
     development: Development | None = None,
     quick_passwords: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    """Start the application with its tenants. `through` wraps the storage it sees; `settings` as in `Settings`."""
-    clock, master_key = SetClock(), new_master_key()
-    storage = MemoryStorage(clock)
-    seen: Storage = storage if through is None else through(storage)
+    """Start the application with its tenants, over memory or over `database`.
 
-    async def close() -> None:
-        """Memory needs no closing."""
+    `through` wraps the memory that the application sees; `settings` are as in `Settings`.
+    """
+    clock, master_key = SetClock(), new_master_key()
+    stores = in_memory(clock, through) if database is None else await on_postgres(database)
 
     async def open_backend() -> Backend:
-        return Backend(seen, storage, close)
+        return stores.backend
 
     values = {"environment": "production" if development is None else "development", **settings}
     app = _ObservedTegata(
@@ -275,7 +277,7 @@ async def serving(
     )
     passwords = QuickPasswords()
     app.passwords = passwords if quick_passwords else None
-    server = Server(app, storage, clock, passwords, base_url, {}, Envelope.from_text(master_key))
+    server = Server(app, stores.operator, clock, passwords, base_url, {}, Envelope.from_text(master_key))
     for name in ("acme", "other"):
         await _seed(server, name)
     await app.start()

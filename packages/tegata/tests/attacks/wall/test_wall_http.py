@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tegata.testing.clusters import Cluster
 from tegata.testing.relying_party import Browser, Page, RelyingParty
 from tegata.testing.server import CALLBACK, SIGNED_OUT, Reply, serving
 
@@ -21,9 +22,10 @@ BEARERS = ("access token", "opaque token", "id token", "refresh token")
 
 
 @pytest.fixture
-async def loot() -> AsyncIterator[Loot]:
-    async with serving() as server:
-        yield await plunder(server)
+async def loot(clusters: dict[str, Cluster]) -> AsyncIterator[Loot]:
+    with clusters["18"].migrated_database() as database:
+        async with serving(database=database) as server:
+            yield await plunder(server)
 
 
 def at(loot: Loot, client_id: str = "web") -> RelyingParty:
