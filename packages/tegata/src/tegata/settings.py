@@ -79,6 +79,11 @@ class Settings(BaseModel):
     database_azure_client_id: str | None = Field(
         None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
     )
+    database_azure_default_credential: bool = Field(
+        False,
+        description="Ask for tokens as whoever runs the command, e.g. after `az login`; a command at your own desk. "
+        "True where AZURE_TOKEN_CREDENTIALS, a variable of the Azure SDK, is set.",
+    )
     database_aws_endpoint: str | None = Field(
         None,
         description="The name that AWS gave the instance, where the URL names another one (a CNAME, a tunnel): tokens "
@@ -221,7 +226,9 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 def _add_managed_identity(environ: Mapping[str, str], values: dict[str, Any], problems: list[str]) -> None:
-    """USE_MANAGED_IDENTITY=true is another word for managed_identity."""
+    """USE_MANAGED_IDENTITY=true is another word for managed_identity; the SDK's own variable chooses below it."""
+    if environ.get("AZURE_TOKEN_CREDENTIALS", "").strip():
+        values.setdefault("database_azure_default_credential", True)
     word = environ.get("USE_MANAGED_IDENTITY", "").strip().lower()
     if not word:
         return

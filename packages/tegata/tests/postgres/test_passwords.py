@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tegata.cli.ways_in import serving_target
 from tegata.postgres.passwords import Identity, IssuedPasswords
+from tegata.settings import Settings
 from tegata_credentials.errors import CredentialError
 
 pytestmark = pytest.mark.anyio
 
 RDS = "tegata.abcdefghijkl.eu-west-1.rds.amazonaws.com"
+URL = "postgresql://tegata_app@server.postgres.database.azure.com/tegata"
 IN_CHINA = "tegata.abcdefghijkl.rds.cn-north-1.amazonaws.com.cn"
 
 
@@ -60,3 +64,25 @@ async def test_a_token_of_azure_has_nothing_to_do_with_names() -> None:
     passwords = IssuedPasswords("managed_identity")
     assert passwords.source("db.example.com", 5432, "tegata_app").auth_method == "managed_identity"
     await passwords.close()
+
+
+async def test_an_operator_who_has_logged_in_with_az_needs_no_managed_identity(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "az"
+    answer = '{"accessToken": "from-the-cli", "expires_on": 1999999999, "expiresOn": "2033-05-18 03:33:19.000000"}'
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_CLIENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings.from_environment(
+        {"USE_MANAGED_IDENTITY": "true", "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential", "DATABASE_URL": URL}
+    )
+    target = serving_target(settings)
+    assert target.passwords is not None
+    login = (target.host, target.port, target.user)
+    assert await target.passwords.source(*login).current() == "from-the-cli"
+    assert target.passwords.sync_source(*login).current() == "from-the-cli"
+    await target.passwords.close()

@@ -27,7 +27,12 @@ def _issued(settings: Settings, method: TokenMethod) -> Passwords:
     # Loaded where it is used: most processes talk to no cloud.
     from tegata.postgres.passwords import Identity, IssuedPasswords
 
-    identity = Identity(settings.database_azure_client_id, settings.database_aws_region, settings.database_aws_endpoint)
+    identity = Identity(
+        settings.database_azure_client_id,
+        settings.database_aws_region,
+        settings.database_aws_endpoint,
+        settings.database_azure_default_credential,
+    )
     return IssuedPasswords(method, identity, allow_unverified_tls=settings.allow_unverified_database_tls)
 
 

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tegata_credentials.aws import RdsIamTokens, SyncRdsIamTokens
-from tegata_credentials.azure import managed_identity, sync_managed_identity
+from tegata_credentials.azure import (
+    default_credential,
+    managed_identity,
+    sync_default_credential,
+    sync_managed_identity,
+)
 from tegata_credentials.database import PasswordSource, SyncPasswordSource
 from tegata_credentials.environment import is_named_by_rds
 from tegata_credentials.errors import CredentialError
 from tegata_credentials.sync_tokens import SyncTokenSource
-from tegata_credentials.tokens import TokenSource
+from tegata_credentials.tokens import SyncTokenProvider, TokenProvider, TokenSource
 
 TokenMethod = Literal["managed_identity", "aws_iam"]
 _Key = tuple[str, int, str]
@@ -28,6 +33,20 @@ class Identity:
     azure_client_id: str | None = None  # a user-assigned identity
     aws_region: str | None = None  # where the endpoint's name does not say it
     aws_endpoint: str | None = None  # the name that AWS knows, for hosts of other names
+    azure_default: bool = False  # whoever runs this, as the Azure SDK finds out: a developer after `az login`
+
+    def of_azure(self) -> TokenProvider:
+        """Make a provider of Azure's tokens."""
+        return default_credential(**self._named()) if self.azure_default else managed_identity(self.azure_client_id)
+
+    def sync_of_azure(self) -> SyncTokenProvider:
+        """Make the same for a command."""
+        if self.azure_default:
+            return sync_default_credential(**self._named())
+        return sync_managed_identity(self.azure_client_id)
+
+    def _named(self) -> dict[str, str]:
+        return {} if self.azure_client_id is None else {"managed_identity_client_id": self.azure_client_id}
 
 
 class IssuedPasswords:
@@ -50,7 +69,7 @@ class IssuedPasswords:
             provider = (
                 RdsIamTokens(host=host, port=port, user=user, region=region, sign_for_host=endpoint)
                 if self.auth_method == "aws_iam"
-                else managed_identity(self._identity.azure_client_id)
+                else self._identity.of_azure()
             )
             self._sources[key] = TokenSource(provider, auth_method=self.auth_method)
         return self._sources[key]
@@ -63,7 +82,7 @@ class IssuedPasswords:
             provider = (
                 SyncRdsIamTokens(host=host, port=port, user=user, region=region, sign_for_host=endpoint)
                 if self.auth_method == "aws_iam"
-                else sync_managed_identity(self._identity.azure_client_id)
+                else self._identity.sync_of_azure()
             )
             self._sync_sources[key] = SyncTokenSource(provider, auth_method=self.auth_method)
         return self._sync_sources[key]
