@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tegata.cli.audit import as_text, cell, moment, printable, writer_of
+from tegata.cli.audit import Form, as_text, cell, moment, printable, writer_of
 from tegata.cli.failures import CommandFailure
 from tegata.cli.main import app
 from tegata.postgres.storage import PostgresOperatorStorage
@@ -179,6 +179,18 @@ def test_text_and_json_hold_no_control_character(hostile: str) -> None:
     writer_of("json", out)(nasty)
     assert out.getvalue().rstrip("\n").isprintable()
     assert json.loads(out.getvalue())["actor"] == hostile
+
+
+@pytest.mark.parametrize("at", [float("inf"), float("-inf"), 568_971_820_800.0, -1e15])
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_an_event_of_an_impossible_time_does_not_hide_those_behind_it(form: Form, at: float) -> None:
+    """Whoever can append an event can give it any time that PostgreSQL knows."""
+    out = io.StringIO()
+    write = writer_of(form, out)
+    write(replace(EVENT, at=at))
+    write(EVENT)
+    assert str(at) in out.getvalue()
+    assert "2027-01-15" in out.getvalue()
 
 
 @given(st.text())

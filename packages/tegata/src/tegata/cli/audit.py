@@ -84,9 +84,16 @@ def writer_of(form: Form, out: TextIO) -> _Write:
 
 def as_members(event: AuditEvent) -> dict[str, object]:
     """Return an event as the members of a JSON object, in the order of the columns."""
-    at = datetime.fromtimestamp(event.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    members = {"at": at, **{name: getattr(event, name) for name in _COLUMNS[1:]}}
+    members = {"at": _when(event.at), **{name: getattr(event, name) for name in _COLUMNS[1:]}}
     return {**members, "details": dict(event.details)}
+
+
+def _when(at: float) -> str:
+    """Return a time; one that no calendar of ours has, as seconds: PostgreSQL has more years, and infinity."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (ValueError, OverflowError, OSError):
+        return str(at)
 
 
 def as_text(event: AuditEvent) -> str:
