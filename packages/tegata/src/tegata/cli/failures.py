@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from tegata.postgres.advice import advice_on_text
+
 OK = 0
 FOUND = 1
 USAGE = 2
@@ -37,7 +39,19 @@ def _text(error: BaseException) -> str:
     problems = getattr(error, "problems", None)
     if isinstance(problems, list) and problems:
         return "\n".join(str(problem) for problem in problems)
+    if hasattr(error, "diag"):
+        return _said_by_psycopg(error)
     return str(error).strip()
+
+
+def _said_by_psycopg(error: BaseException) -> str:
+    """Return one line: what the server says and advises, without the statement and the place in it."""
+    diagnostics = error.diag  # type: ignore[attr-defined]  # known by name, as the classes are
+    parts = [diagnostics.message_primary or str(error), diagnostics.message_hint]
+    if diagnostics.message_primary is None:
+        # No session has begun.
+        parts.append(advice_on_text(str(error)))
+    return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
 _DATABASE = "the database cannot be used: "

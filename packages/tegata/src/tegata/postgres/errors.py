@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from tegata.postgres.advice import advice_on_closed_port, advice_on_state
 from tegata.storage.errors import Conflict, StorageError, Unavailable
 from tegata_credentials.errors import CredentialError
 
@@ -32,14 +33,26 @@ def as_storage_error(error: BaseException) -> StorageError | None:
         if state == "TG001":
             return TenantMissing("a statement ran without a tenant")
         if state in _NOT_NOW or state.startswith(_NOT_NOW_CLASSES):
-            return Unavailable(f"the database answered SQLSTATE {state}")
+            return Unavailable(_answer(error, state))
         return None
     if isinstance(error, CredentialError):
         return Unavailable(str(error))  # never holds a credential, and names the cure
     if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError) or is_unsent(error):
-        advice = " ".join(getattr(error, "__notes__", ()))  # what a login says of certificates
-        return Unavailable(f"the database cannot be reached: {type(error).__name__} {advice}".strip())
+        # Notes are what a login says of certificates.
+        advice = [*getattr(error, "__notes__", ())]
+        if isinstance(error, ConnectionRefusedError):
+            advice.append(f"({advice_on_closed_port()})")
+        return Unavailable(" ".join(["the database cannot be reached:", type(error).__name__, *advice]))
     return None
+
+
+def _answer(error: asyncpg.PostgresError, state: str) -> str:
+    advice = advice_on_state(state)
+    if advice is None:
+        return f"the database answered SQLSTATE {state}"
+    # These come before a session begins: the server's words name user, host or database, and never a row.
+    words = " ".join(str(error.args[0]).split()) if error.args else "it refused the login"
+    return f"{words} (SQLSTATE {state}); {advice}"
 
 
 def is_unsent(error: BaseException) -> bool:

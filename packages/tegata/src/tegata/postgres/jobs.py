@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import procrastinate
+import psycopg
 import structlog
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
@@ -21,6 +22,7 @@ from procrastinate.jobs import Status
 from tegata.postgres.jobs_schema import JOBS_SCHEMA
 from tegata.postgres.logins import open_psycopg_pool
 from tegata.postgres.target import ConnectionTarget
+from tegata.storage.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,7 +144,8 @@ class Jobs:
 
 @asynccontextmanager
 async def open_jobs(target: ConnectionTarget, chores: Sequence[Chore], *, finish_seconds: float) -> AsyncIterator[Jobs]:
-    """Open the queue as the maintenance role. Raises what psycopg raises if that role or its tables are not there."""
+    """Open the queue as the maintenance role. Raises `Unavailable`, or what psycopg raises if the
+    role cannot log in."""
 
     def pool(**options: Any) -> Any:
         return open_psycopg_pool(target, **options)
@@ -169,6 +172,11 @@ async def _open(app: procrastinate.App, jobs: Jobs) -> None:
         await jobs.forget_stalled()
     except ConnectorException as error:
         await app.close_async()
+        if isinstance(error.__cause__, psycopg.errors.UndefinedTable):
+            raise Unavailable(
+                f"schema {JOBS_SCHEMA} is missing or not for this login: let an administrator run "
+                "`tegata db bootstrap`, then `tegata migrate`, and enter as the maintenance role"
+            ) from None
         raise error.__cause__ or error from None
 
 

@@ -37,6 +37,8 @@ class PostgresStorage(
 ):
     """Implements `storage.ports.Storage`, entered as the application role. `reader`: a replica for marked reads."""
 
+    _proper = "the application role"
+
     def __init__(
         self, target: ConnectionTarget, limits: PoolLimits | None = None, *, reader: Reader | None = None
     ) -> None:
@@ -56,18 +58,24 @@ class PostgresStorage(
     async def check(self) -> None:
         try:
             found = await self._database.value(_REVISION)
-        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.InsufficientPrivilegeError):
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             found = None
+        except asyncpg.InsufficientPrivilegeError:
+            # Another login would see more: no migration helps.
+            await self._check_role()
+            raise Unavailable(f"this login may not look into schema tegata: enter it as {self._proper}") from None
         # Revisions count up, and a newer schema serves the release before it as well.
-        if found is None or found < NEEDED_REVISION:
-            raise Unavailable(f"the schema is at {found or 'none'}, this release needs {NEEDED_REVISION}: migrate it")
+        if found is None:
+            raise Unavailable("the database has not got this release's schema: run `tegata migrate`")
+        if found < NEEDED_REVISION:
+            raise Unavailable(f"the schema is at {found}, this release needs {NEEDED_REVISION}: run `tegata migrate`")
         await self._check_role()
 
     async def _check_role(self) -> None:
         """Raise `Unavailable` if row-level security does not hold this connection to one tenant (pitfalls P14)."""
         unbound = await self._database.value(UNBOUND)
         if unbound is not None:
-            raise Unavailable(f"the database is entered as {unbound}: enter it as the application role")
+            raise Unavailable(f"the database is entered as {unbound}: enter it as {self._proper}")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -79,5 +87,10 @@ class PostgresStorage(
 class PostgresOperatorStorage(PostgresStorage, PostgresTenantProvisioning, PostgresAccountProvisioning, PostgresPurge):
     """Implements `storage.ports.OperatorStorage`, entered as the maintenance role."""
 
+    _proper = "the maintenance role"
+
     async def _check_role(self) -> None:
-        """Work across tenants is what this one is for."""
+        """Raise `Unavailable` if this connection is held to one tenant: work across them is what this one is for."""
+        if await self._database.value(UNBOUND) is None:
+            role = await self._database.value("select current_user::text")
+            raise Unavailable(f"the database is entered as {role}, held to one tenant: enter it as {self._proper}")
