@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import Result
 from hypothesis import given
@@ -98,6 +99,26 @@ def test_a_type_and_a_time_narrow_the_search(audit: Audit, name: str) -> None:
 
 def test_nothing_of_another_tenant_is_found(audit: Audit, name: str) -> None:
     assert lines(audit(name, "--json", "--type", "only.")) == []
+
+
+def test_details_that_nobody_can_read_do_not_hide_the_other_events(
+    audit: Audit, migrated_database: MigratedDatabase
+) -> None:
+    """PostgreSQL keeps JSON that Python's parser refuses: deeper, and with longer numbers. Also any kind of value."""
+    tenant = asyncio.run(_fill(migrated_database, 2))
+    strange = ["[1]", "null", '"x"', "7", "[" * 3000 + "]" * 3000, "[" + "1" * 5000 + "]"]
+    with psycopg.connect(migrated_database.admin.psycopg_conninfo()) as connection:
+        connection.execute(
+            "insert into tegata.audit_event (tenant_id, event_id, at, type, outcome, details)"
+            " select t.tenant_id, gen_random_uuid(), to_timestamp(%s + d.n), 'token.issued', 'success', d.text::jsonb"
+            " from tegata.tenant t, unnest(%s::text[]) with ordinality d (text, n) where t.name = %s",
+            (NOON, strange, tenant),
+        )
+    found = lines(audit(tenant, "--json"))
+    details = [dict(event["details"]) for event in found]  # type: ignore[call-overload]
+    assert {"count": 1} in details
+    assert sum("unreadable" in each for each in details) == len(strange)
+    assert len(audit(tenant).stdout.splitlines()) == len(found)
 
 
 def test_csv_has_a_line_of_names_and_one_for_each_event(audit: Audit, name: str) -> None:

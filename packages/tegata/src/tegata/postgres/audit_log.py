@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -36,6 +37,8 @@ _SEARCH = """
 """
 # No event has the least of all ids: with it, the pair excludes the end of the time itself.
 _LEAST_ID = UUID(int=0)
+_MOST_BRACKETS = 300
+_MOST_UNREADABLE = 1000
 
 
 class PostgresAuditLog:
@@ -79,5 +82,20 @@ def _event_from(row: Row) -> AuditEvent:
         row["client_id"],
         row["reason"],
         row["address"],
-        from_json(row["details"]),
+        _details_from(row["details"]),
     )
+
+
+def _details_from(text: str) -> dict[str, Any]:
+    """Return what an event says beyond its columns. Ours are objects; whoever can append may write any JSON.
+
+    An event that could not be read would hide all those behind it from whoever looks for what has happened.
+    """
+    try:
+        # Python reads and writes less deep than PostgreSQL, by a limit that the callers' frames use up as well.
+        found: object = from_json(text) if text.count("[") + text.count("{") < _MOST_BRACKETS else None
+    except ValueError:  # such as a number of more than 4300 digits
+        found = None
+    if isinstance(found, dict):
+        return found
+    return {"unreadable": text[:_MOST_UNREADABLE]}
