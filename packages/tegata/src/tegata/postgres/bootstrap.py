@@ -34,6 +34,7 @@ EVERYBODYS_DATABASE = "postgres"
 # Serialises set-ups of one database that start at the same moment; any constant would do.
 _LOCK = 0x7467_0001
 _ATTEMPTS = 8
+_CATALOGUE_ALONE = "set local search_path = pg_catalog, pg_temp;"
 
 Provider = Literal["plain", "rds", "azure"]
 
@@ -115,6 +116,7 @@ def bootstrap_script(plan: Plan, *, database: str | None = None, create: bool = 
         if create:
             parts.append(
                 sql.SQL(
+                    "set search_path = pg_catalog, pg_temp;\n"
                     "select format('create database %I template template0 encoding ''UTF8''', {})\n"
                     " where not exists (select from pg_database where datname = {}) \\gexec\n"
                 )
@@ -165,12 +167,12 @@ def _prologue(plan: Plan, verifiers: Mapping[str, str]) -> list[str]:
         "verifiers": json.dumps(dict(verifiers)),
     }
     return [
+        # Nothing of the set-up looks for a name anywhere but in the catalogue: `public` may hold somebody's traps.
+        _CATALOGUE_ALONE,
         f"do $tegata$ begin perform pg_advisory_xact_lock({_LOCK}); end $tegata$;",
         # A set-up that only looks must not wait behind a busy table, nor make others wait behind itself.
         "set local lock_timeout = '3s';",
         "set local client_min_messages = notice;",
-        # Nothing of the set-up looks for a name anywhere but in the catalogue.
-        "set local search_path = pg_catalog, pg_temp;",
         *(_setting(name, value) for name, value in values.items()),
     ]
 
@@ -178,6 +180,7 @@ def _prologue(plan: Plan, verifiers: Mapping[str, str]) -> list[str]:
 def _azure_script(plan: Plan) -> list[str]:
     object_ids = {role: str(object_id) for role, object_id in plan.object_ids.items()}
     return [
+        _CATALOGUE_ALONE,
         "set local client_min_messages = notice;",
         _setting("object_ids", json.dumps(object_ids)),
         script("which Entra identity logs in as which role", AZURE_QUERY),

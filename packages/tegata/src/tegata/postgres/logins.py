@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tegata.postgres.target import ConnectionTarget
 
@@ -43,8 +44,8 @@ async def open_session(
 
 
 def open_psycopg(target: ConnectionTarget, *, autocommit: bool = False, connect_seconds: int = 10) -> PsycopgConnection:
-    """Log in with psycopg, for commands."""
-    conninfo = target.psycopg_conninfo()
+    """Log in with psycopg, for commands. Names without a schema are looked up in the catalogue alone."""
+    conninfo = _catalogue_alone(target)
     if target.passwords is None:
         return psycopg.connect(conninfo, autocommit=autocommit, connect_timeout=connect_seconds)
     from tegata_credentials import psycopg as passwordless
@@ -56,6 +57,17 @@ def open_psycopg(target: ConnectionTarget, *, autocommit: bool = False, connect_
         autocommit=autocommit,
         connect_timeout=connect_seconds,
     )
+
+
+def _catalogue_alone(target: ConnectionTarget) -> str:
+    """Return the conninfo with a search_path that leads past functions that others left in `public`.
+
+    There, one whose arguments fit better would be called in the place of the catalogue's, with the rights of whoever
+    runs the command (CVE-2018-1058).
+    """
+    conninfo = target.psycopg_conninfo()
+    options = conninfo_to_dict(conninfo).get("options") or ""
+    return make_conninfo(conninfo, options=f"{options} -c search_path=pg_catalog,pg_temp".strip())
 
 
 def open_psycopg_pool(target: ConnectionTarget, **options: Any) -> AsyncConnectionPool[Any]:

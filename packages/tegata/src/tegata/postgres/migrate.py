@@ -115,6 +115,7 @@ _SCRIPT_HEAD = f"""\
 -- (tegata migrate --sql --after REVISION).
 \\set ON_ERROR_STOP on
 set role {OWNER};
+set search_path = pg_catalog, pg_temp;
 set lock_timeout = '3s';
 set statement_timeout = '30min';
 select pg_advisory_lock({_LOCK});

@@ -196,6 +196,8 @@ class Pool:
     def _settings(self) -> dict[str, str]:
         milliseconds = int(self._limits.statement_seconds * 1000)
         return {
+            # Maintenance must not call what somebody with fewer rights has left in `public` (CVE-2018-1058).
+            "search_path": "pg_catalog, pg_temp",
             "statement_timeout": str(milliseconds),
             "idle_in_transaction_session_timeout": str(2 * milliseconds),
         }

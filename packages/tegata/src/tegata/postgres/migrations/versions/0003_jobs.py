@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.execute(f"set local search_path = {JOBS_SCHEMA}")
     # One text of many statements; a colon before a name would be taken for a parameter.
     op.execute(text(library_schema().text.replace(":", "\\:")))
-    op.execute("set local search_path = default")
+    op.execute("set local search_path = pg_catalog, pg_temp")
     for statement in (
         f"revoke all on schema {JOBS_SCHEMA} from public",
         f"revoke all on all functions in schema {JOBS_SCHEMA} from public",
