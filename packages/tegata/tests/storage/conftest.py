@@ -40,7 +40,7 @@ async def world(database: MigratedDatabase | None) -> AsyncIterator[World]:
         memory = MemoryStorage()
         yield World(memory, memory, await inhabit(memory), await inhabit(memory))
         return
-    limits = PoolLimits(size=8, wait_seconds=30, statement_seconds=30)
+    limits = PoolLimits(size=8, wait_seconds=30, statement_seconds=30, waiting=1000)
     storage = PostgresStorage(database.app, limits)
     operator = PostgresOperatorStorage(database.maintenance, limits)
     try:
