@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -53,7 +53,9 @@ def refresh(house: House) -> dict[str, str]:
     return {"grant_type": "refresh_token", "refresh_token": "nobody has it"}
 
 
-async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue_at_once(serving: Serving) -> None:
+async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue_at_once(
+    serving: Serving, count: Callable[..., None]
+) -> None:
     here = serving.houses[0]
     admin = Database(serving.database.admin, PoolLimits(size=1, statement_seconds=60))
     address = serving.clients.address
@@ -80,7 +82,8 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
     await admin.close()
 
     reasons = Counter(str(entry["reason"]) for entry in told(serving) if entry["event"] == "storage_unavailable")
-    print(f"\n40 requests for 2 busy connections: {dict(reasons)}, the slowest answer after {slowest:.2f} s")
+    answered = {reason.replace(" ", "_"): number for reason, number in reasons.items()}
+    count("40 requests for 2 busy connections", **answered, seconds_the_slowest=round(slowest, 2))
     for _, answer in answers:
         assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
         assert int(answer.headers["retry-after"]) > 0

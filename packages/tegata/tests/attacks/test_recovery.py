@@ -22,6 +22,8 @@ from tegata.testing.durable import DurableDatabase
 from .redemption import make_codes
 from .served import PATIENCE_SECONDS, Serving, serving_on
 
+Count = Callable[..., None]
+
 pytestmark = pytest.mark.anyio
 
 LIVES_AT_ONCE = 6
@@ -75,19 +77,27 @@ async def until_redeemed(serving: Serving, more: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def finish(serving: Serving, lives: list[asyncio.Task[None]]) -> None:
+async def finish(serving: Serving, lives: list[asyncio.Task[None]], count: Count, what: str) -> None:
     """Let the clients end what they have begun, and see what became of everything that was acknowledged."""
     serving.clients.stopped.set()
     await asyncio.gather(*lives)
     ledger = serving.ledger
     acknowledged = list(serving.clients.current)
     kept = [await serving.clients.rotate(house, token) for house, token in acknowledged]
-    print(f"\n{dict(ledger.statuses)}, the longest after {ledger.longest_seconds:.1f} s")
-    twice = sum(count > 1 for count in ledger.redeemed.values())
-    print(f"codes redeemed {len(ledger.redeemed)}, twice {twice}")
-    forked = sum(len(found) > 1 for found in ledger.successors.values())
-    print(f"refresh tokens rotated {len(ledger.successors)}, with two successors {forked}")
-    print(f"acknowledged {len(kept)}, good afterwards {sum(token is not None for token in kept)}")
+    count(
+        f"database {what}: answers",
+        **{status.replace(" ", "_"): number for status, number in sorted(ledger.statuses.items())},
+        seconds_the_longest=round(ledger.longest_seconds, 1),
+    )
+    count(
+        f"database {what}: redeemed",
+        codes=len(ledger.redeemed),
+        twice=sum(times > 1 for times in ledger.redeemed.values()),
+        refresh_tokens=len(ledger.successors),
+        with_two_successors=sum(len(found) > 1 for found in ledger.successors.values()),
+        acknowledged=len(kept),
+        of_them_good_afterwards=sum(token is not None for token in kept),
+    )
     log = serving.log.read_text()
     assert ledger.faults == [], [line for line in log.splitlines() if "unexpected_error" in line]
     assert set(ledger.redeemed.values()) == {1}
@@ -97,22 +107,22 @@ async def finish(serving: Serving, lives: list[asyncio.Task[None]]) -> None:
     assert serving.process.poll() is None
 
 
-async def test_a_database_that_is_killed_under_load_is_survived(serving: Serving) -> None:
+async def test_a_database_that_is_killed_under_load_is_survived(serving: Serving, count: Count) -> None:
     """Killed with all its processes, three times, and once by the death of a single session."""
     lives = await begin(serving)
-    told = []
+    back = []
     for _ in range(3):
         await until_redeemed(serving, 40)
         await asyncio.to_thread(serving.server.kill)
         await asyncio.sleep(0.3)
         await asyncio.to_thread(serving.server.start_again)
-        told.append(f"{await serving.until_served():.2f} s after the database")
+        back.append(round(await serving.until_served(), 2))
     await until_redeemed(serving, 40)
     serving.server.kill_one_session()
-    told.append(f"{await serving.until_served():.2f} s after the death of a session")
+    back.append(round(await serving.until_served(), 2))
     await until_redeemed(serving, 40)
-    await finish(serving, lives)
-    print("back " + ", ".join(told))
+    await finish(serving, lives, count, "killed three times and one session once")
+    count("database killed: back after", seconds=back)
 
 
 async def test_what_was_changed_while_nobody_listened_is_known(serving: Serving) -> None:
@@ -132,7 +142,7 @@ async def test_what_was_changed_while_nobody_listened_is_known(serving: Serving)
     assert await serving.clients.is_served(serving.houses[1])
 
 
-async def test_a_database_that_answers_nobody_new_is_waited_for_within_bounds(serving: Serving) -> None:
+async def test_a_database_that_answers_nobody_new_is_waited_for_within_bounds(serving: Serving, count: Count) -> None:
     """The postmaster is paused under load and every session ended: all of them have to be opened anew."""
     lives = await begin(serving)
     await until_redeemed(serving, 20)
@@ -144,11 +154,11 @@ async def test_a_database_that_answers_nobody_new_is_waited_for_within_bounds(se
     serving.server.resume()
     back = await serving.until_served()
     await until_redeemed(serving, 20)
-    await finish(serving, lives)
-    print(f"back {back:.2f} s after the pause")
+    await finish(serving, lives, count, "paused")
+    count("database paused: back after", seconds=round(back, 2))
 
 
-async def test_a_database_that_is_too_slow_is_given_up_statement_by_statement(serving: Serving) -> None:
+async def test_a_database_that_is_too_slow_is_given_up_statement_by_statement(serving: Serving, count: Count) -> None:
     """A table that everything needs is locked for longer than a statement may take."""
     lives = await begin(serving)
     await until_redeemed(serving, 20)
@@ -160,4 +170,4 @@ async def test_a_database_that_is_too_slow_is_given_up_statement_by_statement(se
         assert await serving.clients.status("/livez") == 200
     await admin.close()
     await until_redeemed(serving, 20)
-    await finish(serving, lives)
+    await finish(serving, lives, count, "locked")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -109,19 +109,26 @@ async def passwords() -> AsyncIterator[IssuedPasswords]:
     await issued.close()
 
 
-async def test_several_lives_of_tokens_cost_no_request_an_error(judged: Judged, passwords: IssuedPasswords) -> None:
+async def test_several_lives_of_tokens_cost_no_request_an_error(
+    judged: Judged, passwords: IssuedPasswords, count: Callable[..., None]
+) -> None:
     judged.lab.issuer.lifetime_seconds = 2
     database = Database(judged.target("tegata_app", passwords), EACH_ANEW)
-    ends, count = time.monotonic() + 7, 0
+    ends, logins = time.monotonic() + 7, 0
     while time.monotonic() < ends:
         assert await asyncio.gather(*(database.value("select 1") for _ in range(4))) == [1] * 4
-        count += 4
+        logins += 4
     await database.close()
     lab = judged.lab
-    print(f"\n{count} logins in 3 lives of tokens: {len(lab.refusals())} refused, {len(lab.calls)} identity calls")
-    assert len(lab.logins("tegata_app")) == count
+    count(
+        "Tegata without a password, 3 lives of tokens",
+        logins=logins,
+        refused=len(lab.refusals()),
+        identity_calls=len(lab.calls),
+    )
+    assert len(lab.logins("tegata_app")) == logins
     assert lab.refusals() == []
-    assert 2 <= len(lab.calls) < count / 4
+    assert 2 <= len(lab.calls) < logins / 4
 
 
 async def test_a_token_that_was_revoked_early_is_replaced_and_the_login_tried_again(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -43,29 +43,36 @@ async def tenants(each_migrated_database: MigratedDatabase) -> AsyncIterator[tup
     await operator.close()
 
 
-def told(outcomes: list[Outcome]) -> str:
-    return "; ".join(f"{one.acts} acts, {one.wrong} wrong, errors {one.errors}" for one in outcomes)
+def told(outcomes: list[Outcome]) -> dict[str, int]:
+    return {
+        "acts": sum(one.acts for one in outcomes),
+        "wrong": sum(one.wrong for one in outcomes),
+        "errors": sum(sum(one.errors.values()) for one in outcomes),
+    }
 
 
 async def test_two_processes_and_two_tenants_are_never_mixed_up(
-    each_migrated_database: MigratedDatabase, bouncer: PgBouncer, tenants: tuple[Inhabited, Inhabited]
+    each_migrated_database: MigratedDatabase,
+    bouncer: PgBouncer,
+    tenants: tuple[Inhabited, Inhabited],
+    count: Callable[..., None],
 ) -> None:
     work = work_of(bouncer.through(each_migrated_database.app), tenants)
     outcomes = in_processes([replace(work, seed=seed, count=400) for seed in (1, 2)])
-    print(f"\nPgBouncer, 2 processes, 3 server connections: {told(outcomes)}")
+    count("PgBouncer, 2 processes, 3 server connections", **told(outcomes))
     assert [(one.acts, one.wrong, one.errors) for one in outcomes] == [(400, 0, {}), (400, 0, {})]
     (pool,) = [row for row in bouncer.show("databases") if row["name"] == each_migrated_database.app.database]
     assert 1 <= int(str(pool["current_connections"])) <= 3
 
 
 async def test_prepared_statements_that_are_kept_are_why(
-    each_migrated_database: MigratedDatabase, tenants: tuple[Inhabited, Inhabited]
+    each_migrated_database: MigratedDatabase, tenants: tuple[Inhabited, Inhabited], count: Callable[..., None]
 ) -> None:
     """The same work as if there were no pooler: statements that are not there, and somebody else's."""
     with PgBouncer(each_migrated_database.admin, pool_size=3, settings=_IGNORED) as deaf:
         work = replace(work_of(deaf.through(each_migrated_database.app), tenants), transaction_pooler=False)
         outcomes = in_processes([replace(work, seed=seed, count=400) for seed in (1, 2)])
-    print(f"\nPgBouncer and kept statements: {told(outcomes)}")
+    count("PgBouncer with kept statements, as it must not be", **told(outcomes))
     # Not there, or there already and somebody else's.
     mixed_up = {"InvalidSQLStatementNameError", "DuplicatePreparedStatementError"}
     assert all(mixed_up & one.errors.keys() for one in outcomes)

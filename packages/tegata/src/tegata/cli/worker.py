@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ from tegata.cli.failures import OK, UNAVAILABLE
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
+from tegata.telemetry.library_logs import pass_on, pass_on_logins
 
 # How long the list of what was done is kept.
 _KEPT_HOURS = 72
@@ -26,7 +26,8 @@ def run(*, once: bool) -> int:
     surroundings = Surroundings.read()
     logs.configure(level=surroundings.settings.log_level, form=surroundings.settings.log_format)
     for name in ("procrastinate", "psycopg.pool"):
-        _pass_on(logging.getLogger(name))
+        pass_on(name)
+    pass_on_logins()
     return OK if asyncio.run(_run(surroundings, once=once)) else UNAVAILABLE
 
 
@@ -88,16 +89,3 @@ class Chores:
         assert self.jobs is not None
         await self.jobs.forget_old(_KEPT_HOURS)
         return {}
-
-
-class _PassedOn(logging.Handler):
-    """Gives warnings of libraries to our log."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = " ".join(record.getMessage().split())
-        _log.warning("library", source=record.name, message=message)
-
-
-def _pass_on(logger: logging.Logger) -> None:
-    logger.handlers = [_PassedOn(logging.WARNING)]
-    logger.propagate = False
