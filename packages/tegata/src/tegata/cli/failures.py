@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from tegata.postgres.advice import advice_on_text
+from tegata.postgres.server_words import told as told_by_server
 
 OK = 0
 FOUND = 1
@@ -51,7 +52,7 @@ def _said_by_psycopg(error: BaseException) -> str:
     if diagnostics.message_primary is None:
         # No session has begun.
         parts.append(advice_on_text(str(error)))
-    return "; ".join(" ".join(part.split()) for part in parts if part)
+    return "; ".join(told_by_server(part) for part in parts if part)
 
 
 _DATABASE = "the database cannot be used: "

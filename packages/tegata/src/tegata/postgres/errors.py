@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from tegata.postgres.advice import advice_on_closed_port, advice_on_state
+from tegata.postgres.server_words import told
 from tegata.storage.errors import Conflict, StorageError, Unavailable
 from tegata_credentials.errors import CredentialError
 
@@ -51,7 +52,7 @@ def _answer(error: asyncpg.PostgresError, state: str) -> str:
     if advice is None:
         return f"the database answered SQLSTATE {state}"
     # These come before a session begins: the server's words name user, host or database, and never a row.
-    words = " ".join(str(error.args[0]).split()) if error.args else "it refused the login"
+    words = told(str(error.args[0])) if error.args else "it refused the login"
     return f"{words} (SQLSTATE {state}); {advice}"
 
 
