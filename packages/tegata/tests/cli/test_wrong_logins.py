@@ -100,7 +100,7 @@ async def test_a_database_that_is_not_there_is_told_by_both_drivers(database: Mi
 @pytest.mark.parametrize(
     ("said", "cure"),
     [
-        ('connection failed: FATAL:  password authentication failed for user "a"', "check both"),
+        ('connection failed: FATAL:  password authentication failed for user "a"', "a password is given"),
         ("connection failed: fe_sendauth: no password supplied", "PGPASSWORD"),
         ("connection failed: Connection refused\n\tIs the server running on that host?", "check host and port"),
         ('connection failed: FATAL:  no pg_hba.conf entry for host "192.0.2.1"', "pg_hba.conf"),

@@ -6,7 +6,7 @@ server speaks another language than English, the text is told without advice.
 
 from __future__ import annotations
 
-_PASSWORD = "check both; in a URL, signs other than letters and digits are written %XX"
+_PASSWORD = "check both, and that a password is given; in a URL, signs other than letters and digits are written %XX"
 _NO_PASSWORD = "give it in the URL, by …_FILE, PGPASSWORD or PGPASSFILE"
 _RULE = "no rule of pg_hba.conf lets this login in from here, or the role may not log in"
 _DATABASE = "check the end of the URL, or make it: `tegata db bootstrap --create-database`"
