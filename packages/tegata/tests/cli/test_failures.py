@@ -37,7 +37,7 @@ def test_every_error_that_is_told_exists(name: str) -> None:
         (Conflict("client"), UNAVAILABLE, "run it again"),
         (psycopg.OperationalError("refused"), UNAVAILABLE, "refused"),
         (psycopg.errors.InsufficientPrivilege("no"), UNAVAILABLE, "may not do that"),
-        (PermissionError(13, "Permission denied", "file"), UNAVAILABLE, "Permission denied"),
+        (PermissionError(13, "Permission denied", "file"), UNAVAILABLE, "file: Permission denied"),
         (CommandFailure("said so", 1), 1, "said so"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",

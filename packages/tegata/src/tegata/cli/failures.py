@@ -42,6 +42,8 @@ def _text(error: BaseException) -> str:
         return "\n".join(str(problem) for problem in problems)
     if hasattr(error, "diag"):
         return _said_by_psycopg(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"  # what str() says begins with a number
     return str(error).strip()
 
 
