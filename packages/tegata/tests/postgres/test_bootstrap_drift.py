@@ -338,3 +338,16 @@ def test_a_role_that_was_dropped_comes_back(enter: Enter, role: str) -> None:
         run(superuser, f"drop owned by {role}", f"drop role {role}")
     assert f"role {role} made" in bootstrap(superuser, Plan()).changed
     assert bootstrap(superuser, Plan()) == NOTHING
+
+
+def test_names_that_others_have_chosen_steer_no_terminal(enter: Enter) -> None:
+    superuser = enter("superuser")
+    bootstrap(superuser, Plan())
+    run(
+        superuser,
+        'create schema "x\x1b]0;owned\x07\nchanged: nothing"',
+        'grant create on schema "x\x1b]0;owned\x07\nchanged: nothing" to public',
+    )
+    outcome = bootstrap(superuser, Plan())
+    assert [sentence for sentence in outcome.changed if "PUBLIC may make nothing in schema x" in sentence]
+    assert all(sentence.isprintable() for sentence in (*outcome.changed, *outcome.left))

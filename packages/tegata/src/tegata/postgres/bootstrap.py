@@ -19,6 +19,7 @@ from psycopg import sql
 
 from tegata.postgres.bootstrap_steps import AZURE_QUERY, STEPS, script
 from tegata.postgres.logins import open_psycopg
+from tegata.postgres.server_words import told
 from tegata.postgres.target import ConnectionTarget
 
 SCHEMA = "tegata"
@@ -231,7 +232,7 @@ class _Heard:
         self.left: list[str] = []
 
     def __call__(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        text = diagnostic.message_primary or ""
+        text = told(diagnostic.message_primary or "")  # it holds names that others may have chosen
         if text.startswith("changed: "):
             self.changed.append(text.removeprefix("changed: "))
         elif text.startswith("left alone"):
