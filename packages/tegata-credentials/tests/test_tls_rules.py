@@ -119,7 +119,6 @@ def test_asyncpg_gets_a_verifying_context(dsn, given, environ):
         pytest.param("postgresql://app@[::1]:5433/app", {}, id="loopback in IPv6"),
         pytest.param("postgresql://app@%2Fvar%2Frun/app", {}, id="a socket in the place of the host"),
         pytest.param("postgresql:///app?host=/var/run", {}, id="a socket in the query"),
-        pytest.param("postgresql:///app", {}, id="no host"),
         pytest.param(None, {"host": "/var/run"}, id="a socket as argument"),
     ],
 )
@@ -127,6 +126,23 @@ def test_asyncpg_is_left_alone_on_this_machine(dsn, given):
     options = for_asyncpg(dsn, **given)
     assert "ssl" not in options
     assert options == {**given, "dsn": dsn}
+
+
+@pytest.mark.parametrize("dsn", ["postgresql:///app", "postgresql://app@/app?host=", None])
+def test_asyncpg_without_a_host_is_refused(dsn):
+    """It would try sockets in /tmp, where anybody may listen."""
+    with pytest.raises(CredentialError, match="names no host"):
+        for_asyncpg(dsn)
+
+
+@pytest.mark.parametrize("given", [{}, {"host": ""}, {"dbname": "app"}])
+def test_libpq_without_a_host_is_refused(given):
+    with pytest.raises(CredentialError, match="names no host"):
+        libpq_options(given, {}, allow_unverified=False)
+
+
+def test_a_password_without_a_host_is_as_ever():
+    assert connect_options("postgresql:///app", {}, {}, auth_method="password") == {"dsn": "postgresql:///app"}
 
 
 WITHOUT_NAMES = ssl.create_default_context()

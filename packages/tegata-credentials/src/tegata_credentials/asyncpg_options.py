@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from tegata_credentials.database import is_token_method
 from tegata_credentials.errors import CredentialError
-from tegata_credentials.tls import build_context, check_context, check_mode, check_protocol, is_local
+from tegata_credentials.tls import NO_HOST, build_context, check_context, check_mode, check_protocol, is_local
 
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl")
 _PROTOCOLS = ("ssl_min_protocol_version", "ssl_max_protocol_version")
@@ -44,6 +44,9 @@ def connect_options(
     options = {name: value for name, value in given.items() if name not in _TLS_WORDS}
     words = {name: str(given[name]) for name in _TLS_WORDS if given.get(name) is not None}
     hosts = _hosts(place, given, environ)
+    if is_token_method(auth_method) and hosts is None:
+        raise CredentialError(NO_HOST)
+    hosts = hosts or ()
     if auth_method == "aws_iam" and len(hosts) > 1:
         raise CredentialError(ONE_HOST)
     trusted = bool(hosts) and all(map(is_local, hosts))
@@ -68,8 +71,8 @@ def _verified(asked: object, words: Mapping[str, str], environ: Mapping[str, str
     return build_context(words, environ)
 
 
-def _hosts(place: _Dsn, given: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the hosts that asyncpg would try; none if that is not visible here (a service file may name any)."""
+def _hosts(place: _Dsn, given: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the hosts that asyncpg would try; empty if a service file may name any, None if nobody has named one."""
     if given.get("service") or "service" in place.query or environ.get("PGSERVICE"):
         return ()
     host = given.get("host")
@@ -77,8 +80,9 @@ def _hosts(place: _Dsn, given: Mapping[str, Any], environ: Mapping[str, str]) ->
         return tuple(map(str, host)) if isinstance(host, list | tuple) else (str(host),)
     if place.hosts:
         return place.hosts
-    # Without any host asyncpg tries the usual sockets and then localhost.
-    written = place.query.get("host") or environ.get("PGHOST") or "localhost"
+    written = place.query.get("host") or environ.get("PGHOST")
+    if not written:
+        return None
     return tuple(part for part in map(_host_of, written.split(",")) if part)
 
 

@@ -5,7 +5,8 @@ The rules, for sources whose `auth_method` is neither `password` nor `secret`:
 - To another machine TLS is `verify-full`: certificate and name are checked (PostgreSQL documentation, "SSL Support").
 - Anything weaker, if asked for in so many words, is refused with `CredentialError`. `allow_unverified_tls=True` permits
   it. `PGSSLMODE` and service files cannot weaken the default.
-- To a Unix socket or a loopback address the driver's own default holds: nobody else listens there.
+- To a Unix socket or a loopback address, if named, the driver's own default holds. Whoever can open that socket or port
+  on this machine while the database is down would be given the token: on a shared machine ask for verify-full.
 
 Root certificates are looked for in this order: `sslrootcert` (a path, or `system`), `PGSSLROOTCERT`,
 `~/.postgresql/root.crt`, the system's store, the package `certifi`. Azure's servers and RDS Proxy have certificates of
@@ -25,6 +26,11 @@ from typing import Any
 from tegata_credentials.errors import CredentialError
 
 VERIFIED = "verify-full"
+_PLACES = ("host", "hostaddr", "service")
+NO_HOST = (
+    "the database URL names no host, so the driver would try sockets in places where anybody may listen: name the "
+    "host, or the directory of the socket"
+)
 _PROTOCOLS = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
@@ -144,6 +150,9 @@ def libpq_options(given: Mapping[str, Any], environ: Mapping[str, str], *, allow
 
     Every option that matters is set, so that no variable of the environment and no service file can.
     """
+    places = *(given.get(name) for name in _PLACES), *(environ.get(f"PG{name.upper()}") for name in _PLACES)
+    if not any(places):
+        raise CredentialError(NO_HOST)
     if libpq_is_local(given, environ):
         return dict(given)
     mode, gss = given.get("sslmode"), given.get("gssencmode")
