@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 
+from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import OK
 from tegata.cli.surroundings import Surroundings
 
@@ -20,5 +20,5 @@ def run() -> int:
 async def _purge(surroundings: Surroundings) -> Mapping[str, int]:
     async with surroundings.storage() as storage:
         return await storage.purge_expired(
-            now=time.time(), audit_retention_days=surroundings.settings.audit_retention_days
+            now=await agreed_time(storage), audit_retention_days=surroundings.settings.audit_retention_days
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Mapping
 
 import structlog
 
+from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import OK, UNAVAILABLE
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
@@ -74,7 +74,7 @@ class Chores:
         """Delete what has expired."""
         days = self._surroundings.settings.audit_retention_days
         async with self._surroundings.storage() as storage:
-            deleted = await storage.purge_expired(now=time.time(), audit_retention_days=days)
+            deleted = await storage.purge_expired(now=await agreed_time(storage), audit_retention_days=days)
         # As text: what is named like a token is hidden in logs, even its number.
         told = ", ".join(f"{table} {count}" for table, count in deleted.items() if count)
         return {"rows": sum(deleted.values()), "deleted": told}
@@ -82,7 +82,7 @@ class Chores:
     async def partitions(self) -> Mapping[str, object]:
         """Make the months of the audit log to come, and tell how it stands."""
         async with self._surroundings.storage() as storage:
-            return await storage.prepare_audit(now=time.time())
+            return await storage.prepare_audit(now=await agreed_time(storage))
 
     async def old_jobs(self) -> Mapping[str, object]:
         """Forget what was done days ago."""

@@ -67,9 +67,12 @@ _PLAN = "set local plan_cache_mode = force_custom_plan"
 
 
 class PostgresPurge:
-    """Implements `purge_expired` and `prepare_audit` of `storage.ports.Provisioning`."""
+    """Implements `purge_expired`, `store_time` and `prepare_audit` of `storage.ports.Provisioning`."""
 
     _database: Database
+
+    async def store_time(self) -> float:
+        return float(await self._database.value("select extract(epoch from clock_timestamp())::double precision"))
 
     async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
         made = await add_partitions(self._database, now=now)

@@ -352,6 +352,10 @@ class Provisioning(Protocol):
         """
         ...
 
+    async def store_time(self) -> float:
+        """Return what time it is where the rows are kept, in seconds since the epoch."""
+        ...
+
     async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
         """Make room for the audit events of the months to come; return how the log stands."""
         ...

@@ -46,6 +46,10 @@ class MemoryStorage(MemoryTokens, MemoryPeople, MemoryOperator, MemoryMarkedRead
                 removed[name] = removed.get(name, 0) + count
         return removed
 
+    async def store_time(self) -> float:
+        """Return the time of the clock given."""
+        return self._clock()
+
     async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
         """Do nothing: memory has no months."""
         return {}
