@@ -67,7 +67,7 @@ _PLAN = "set local plan_cache_mode = force_custom_plan"
 
 
 class PostgresPurge:
-    """Implements `purge_expired`, `store_time` and `prepare_audit` of `storage.ports.Provisioning`."""
+    """Implements `storage.retention.Retention`."""
 
     _database: Database
 

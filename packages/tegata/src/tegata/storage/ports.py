@@ -1,7 +1,7 @@
 """The ports of storage: narrow Protocols named after the acts of the domain, with their guarantees.
 
 Every method is one transaction and takes the tenant first; there is no method that can run without one (the
-operator's ports `TenantDirectory` and `Provisioning` are the named exception). Hot acts are one round trip.
+operator's ports `TenantDirectory`, `Provisioning` and `Retention` are the named exception). Hot acts are one round trip.
 Another tenant's rows are never visible: a digest that exists under tenant B is unknown under tenant A.
 
 Audit events given to a method are written in the same transaction as the act: a crash loses both or neither.
@@ -20,7 +20,6 @@ from tegata.protocol.client import Client
 from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
 from tegata.storage.marked_reads import MarkedReads
 from tegata.storage.records import (
-    AUDIT_RETENTION_DAYS,
     AuditEvent,
     CodeRecord,
     ConsentRecord,
@@ -37,6 +36,7 @@ from tegata.storage.records import (
     TakenCode,
     TenantRecord,
 )
+from tegata.storage.retention import Retention
 
 
 class TenantDirectory(Protocol):
@@ -337,29 +337,6 @@ class Provisioning(Protocol):
 
     async def delete_user(self, tenant_id: TenantId, username: str, *, events: Sequence[AuditEvent]) -> bool: ...
 
-    async def purge_expired(
-        self,
-        *,
-        now: float,
-        batch: int = 1000,
-        audit_retention_days: int = AUDIT_RETENTION_DAYS,
-        budget_seconds: float = 300.0,
-    ) -> Mapping[str, int]:
-        """Delete expired rows of every tenant; return rows by table.
-
-        Audit events go by whole months (UTC), when so many days have passed since the month's end. What is left after
-        `budget_seconds` waits for the next run; any number of runs at once, and one that is killed, do no harm.
-        """
-        ...
-
-    async def store_time(self) -> float:
-        """Return what time it is where the rows are kept, in seconds since the epoch."""
-        ...
-
-    async def prepare_audit(self, *, now: float) -> Mapping[str, int]:
-        """Make room for the audit events of the months to come; return how the log stands."""
-        ...
-
 
 class Changes(Protocol):
     """Invalidation across processes (LISTEN/NOTIFY)."""
@@ -400,5 +377,5 @@ class Storage(
     """Everything the request path needs, on the application role."""
 
 
-class OperatorStorage(Storage, Keys, Provisioning, Protocol):
+class OperatorStorage(Storage, Keys, Provisioning, Retention, Protocol):
     """Everything the command line needs, on the maintenance role."""
