@@ -1,7 +1,7 @@
 """The ports of storage: narrow Protocols named after the acts of the domain, with their guarantees.
 
-Every method is one transaction and takes the tenant first; there is no method that can run without one (the
-operator's ports `TenantDirectory`, `Provisioning` and `Retention` are the named exception). Hot acts are one round trip.
+Every method is one transaction and takes the tenant first; there is no method that can run without one (the ports
+`TenantDirectory`, `Provisioning` and `Retention` are the named exception). Hot acts are one round trip.
 Another tenant's rows are never visible: a digest that exists under tenant B is unknown under tenant A.
 
 Audit events given to a method are written in the same transaction as the act: a crash loses both or neither.
@@ -9,7 +9,7 @@ Audit events given to a method are written in the same transaction as the act: a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from tegata.identifiers import Digest, GrantId, SessionId, TenantId, UserId
