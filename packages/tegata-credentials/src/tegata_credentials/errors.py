@@ -38,3 +38,52 @@ class IdentityUnavailable(CredentialError):
 def missing_extra(extra: str, module: str) -> CredentialError:
     """Build the error for an optional dependency that is not installed."""
     return CredentialError(f"`{module}` is not installed: install `tegata-credentials[{extra}]`")
+
+
+class SecretError(CredentialError):
+    """A secret could not be had. `secret` is the id that was asked for; no message ever holds a value.
+
+    `http_status` is what a service that needs the secret should answer its own caller: always 500, without detail.
+    """
+
+    reason = "failed"
+    http_status = 500
+
+    def __init__(self, secret: str, hint: str = "") -> None:
+        super().__init__(f"secret {secret}: {self.reason}" + (f" ({hint})" if hint else ""))
+        self.secret = secret
+        self.hint = hint
+
+    def again(self) -> SecretError:
+        """Return an equal error without traceback, for another caller: one shared object would chain their frames."""
+        return type(self)(self.secret, self.hint)
+
+
+class SecretNotFound(SecretError):
+    """There is no such secret, or no version of it with the label that was asked for."""
+
+    reason = "not_found"
+
+
+class SecretAccessDenied(SecretError):
+    """This identity may not read it. Never answered from a cache, never with a default."""
+
+    reason = "access_denied"
+
+
+class SecretThrottled(SecretError):
+    """The store still said "slow down" after the last retry."""
+
+    reason = "throttled"
+
+
+class SecretUnavailable(SecretError):
+    """The store could not be reached, did not answer in time, or failed itself."""
+
+    reason = "unavailable"
+
+
+class SecretMalformed(SecretError):
+    """The value is not what the model says."""
+
+    reason = "malformed"

@@ -1,0 +1,37 @@
+"""What the kit tells about itself: figures and an audit line for each access and change. Never a value."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal, Protocol
+
+Unit = Literal["Count", "Milliseconds", "Seconds"]
+_audit = logging.getLogger("tegata_credentials.audit")
+
+
+class Observer(Protocol):
+    """Is told what happens. Called from any thread; must not raise and must not wait."""
+
+    def metric(self, name: str, value: float = 1, unit: Unit = "Count", **dimensions: str) -> None:
+        """Add to a figure, e.g. `metric("SecretFetchSucceeded", source="awssm")`."""
+
+    def audit(self, action: str, **facts: str) -> None:
+        """Write down who did what to which version, e.g. `audit("secret.read", secret=..., version=...)`."""
+
+
+class NoObserver:
+    """Tells nobody."""
+
+    def metric(self, name: str, value: float = 1, unit: Unit = "Count", **dimensions: str) -> None:
+        """Do nothing."""
+
+    def audit(self, action: str, **facts: str) -> None:
+        """Do nothing."""
+
+
+class LoggedAudit(NoObserver):
+    """Writes audit lines to the logger `tegata_credentials.audit`; counts nothing."""
+
+    def audit(self, action: str, **facts: str) -> None:
+        """Write one line of `name=value`."""
+        _audit.info("%s %s", action, " ".join(f"{name}={fact}" for name, fact in facts.items()))

@@ -1,0 +1,47 @@
+"""How a rotation can fail, and what is still true then. No message holds a value."""
+
+from __future__ import annotations
+
+from tegata_credentials.errors import CredentialError
+
+
+class RotationError(CredentialError):
+    """A step has failed. Repeating the same step with the same token is always safe; whether it helps, `is_retryable`
+    says. `still_valid` says which credential works meanwhile, in words for the operator who reads the alarm."""
+
+    is_retryable = True
+    still_valid = "the current credential is unchanged and valid"
+
+
+class RotationRefused(RotationError):
+    """The event is not one that may be acted upon: another secret, a token without a version, a step out of order."""
+
+    is_retryable = False
+
+
+class RotationBusy(RotationError):
+    """Another invocation is at the same secret at this moment; nothing was done."""
+
+
+class NotYet(RotationError):
+    """It is too early: a cache or a replica has to catch up first. Come back in `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
+class DatabaseConnectionError(RotationError):
+    """The database could not be reached or would not let us in, so nothing has been changed there."""
+
+
+class PasswordUpdateError(RotationError):
+    """The new password could not be set; the old one is valid, and a person has to look."""
+
+    is_retryable = False
+
+
+class TestFailed(RotationError):
+    """The new credential does not work yet, so it does not become current."""
+
+    __test__ = False  # not a test of pytest

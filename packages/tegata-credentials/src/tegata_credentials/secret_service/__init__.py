@@ -1,0 +1,1 @@
+"""Typed reads of secrets through a cache that rotation does not surprise."""
