@@ -1,14 +1,17 @@
 """What rotation needs of the world: a store of versions, and a strategy that knows what the secret opens.
 
 Nothing here imports AWS or a driver. The steps and their contract: AWS Secrets Manager User Guide, "Rotation by Lambda
-function"; the same contract holds for every store.
+function"; the same contract holds for every store. Two things a store may offer beyond the contract, and nobody relies
+on: `Labels.moved_at`, from which whoever makes `Versions` fills `current_since`; and `ExclusiveStore`, which lets one
+rotation at a time begin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS, SecretVersion
@@ -21,6 +24,8 @@ class Labels:
     secret: str
     name: str
     versions: Mapping[str, frozenset[str]]
+    moved_at: Mapping[str, float] = field(default_factory=dict)
+    """When each label came to the version that carries it, in seconds since the epoch; only what the store knows."""
 
     def holder(self, stage: str) -> str | None:
         """Return the version that carries `stage`."""
@@ -28,9 +33,12 @@ class Labels:
 
     @property
     def unfinished(self) -> str | None:
-        """Return the token of a rotation that has begun and not ended: AWSPENDING apart from AWSCURRENT."""
+        """Return the token of a rotation that has begun and not ended: AWSPENDING apart from AWSCURRENT.
+
+        A version that is AWSPREVIOUS too has been current: it is left from a rollback, and nothing is to be resumed.
+        """
         pending = self.holder(PENDING)
-        return None if pending is None or pending == self.holder(CURRENT) else pending
+        return None if pending in (None, self.holder(CURRENT), self.holder(PREVIOUS)) else pending
 
 
 class VersionStore(Protocol):
@@ -51,11 +59,19 @@ class VersionStore(Protocol):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from version `replacing` to `token`; AWSPREVIOUS goes to `replacing`.
 
-        Raises `RotationBusy` if `replacing` is not the current one any more.
+        AWSPENDING may stay with `token` or leave it: on the current version it says nothing. Raises `RotationBusy` if `replacing` is not the current one any more.
         """
 
     def close(self) -> None:
         """Give back what is held."""
+
+
+@runtime_checkable
+class ExclusiveStore(Protocol):
+    """A store that can keep a second rotation of the same secret from running at the same time."""
+
+    def exclusively(self, secret: str) -> AbstractContextManager[None]:
+        """Enter as the only one, for as long as the context lasts. Raises `RotationBusy` at once if somebody is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,7 @@ class Versions:
     current: SecretVersion
     previous: SecretVersion | None
     pending: SecretVersion | None  # None in `create` only
+    current_since: float | None = None  # when `current` became so, in seconds since the epoch, if the store knows
 
 
 class Strategy(Protocol):
@@ -85,4 +102,4 @@ class Strategy(Protocol):
         """Raise `TestFailed` unless `versions.previous` still works, so that a rollback may make it current."""
 
 
-__all__ = ["CURRENT", "PENDING", "PREVIOUS", "Labels", "Strategy", "VersionStore", "Versions"]
+__all__ = ["CURRENT", "PENDING", "PREVIOUS", "ExclusiveStore", "Labels", "Strategy", "VersionStore", "Versions"]
