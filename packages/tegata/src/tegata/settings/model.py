@@ -1,34 +1,20 @@
-"""Every setting: default, environment name, documentation. One frozen model, read once from an environment given to it.
-
-`TEGATA_NAME`; secrets also as `TEGATA_NAME_FILE`; the names that older set-ups use (`DATABASE_URL`, `DB_POOL_SIZE`)
-are accepted where noted. A secret has no default.
-"""
+"""The model: every setting with its bounds, default and description."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from tegata.crypto.envelope import Envelope
 from tegata.identity.throttle import ThrottleLimits
 from tegata.postgres.ways_in import WayRules
+from tegata.settings.environment import PREFIX, SettingsError, add_managed_identity, given_as, read_text
 from tegata.storage.records import AUDIT_RETENTION_DAYS
 
-PREFIX = "TEGATA_"
 Network = IPv4Network | IPv6Network
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used; each problem is one sentence that names its setting and the cure."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 def _networks(value: object) -> object:
@@ -177,10 +163,10 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, field in cls.model_fields.items():
-            text = _read(environ, name, secret=field.annotation == (SecretStr | None), problems=problems)
+            text = read_text(environ, name, secret=field.annotation == (SecretStr | None), problems=problems)
             if text is not None:
                 values[name] = text
-        _add_managed_identity(environ, values, problems)
+        add_managed_identity(environ, values, problems)
         values.update({name: value for name, value in overrides.items() if value is not None})
         if problems:
             raise SettingsError(problems)
@@ -189,7 +175,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             # The input is left out: it may be a secret.
             raise SettingsError(
-                [f"{_given_as(environ, str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False)]
+                [f"{given_as(environ, str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False)]
             ) from None
 
     @property
@@ -209,72 +195,6 @@ class Settings(BaseModel):
         )
 
 
-ALIASES = {
-    "database_url": "DATABASE_URL",
-    "database_auth": "DATABASE_AUTH",
-    "database_azure_client_id": "AZURE_CLIENT_ID",
-    "database_pool_size": "DB_POOL_SIZE",
-    "database_pool_overflow": "DB_MAX_OVERFLOW",
-    "database_pool_recycle_seconds": "DB_POOL_RECYCLE",
-    "database_pool_pre_ping": "DB_POOL_PRE_PING",
-}
-# More free failures than this is no throttling.
-_MOST_FREE_FAILURES = 1000
-
-
-_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-
-def _add_managed_identity(environ: Mapping[str, str], values: dict[str, Any], problems: list[str]) -> None:
-    """USE_MANAGED_IDENTITY=true is another word for managed_identity; the SDK's own variable chooses below it."""
-    if environ.get("AZURE_TOKEN_CREDENTIALS", "").strip():
-        values.setdefault("database_azure_default_credential", True)
-    word = environ.get("USE_MANAGED_IDENTITY", "").strip().lower()
-    if not word:
-        return
-    if word not in _YES + _NO:
-        problems.append("USE_MANAGED_IDENTITY is neither true nor false")
-        return
-    method = values.get("database_auth")
-    if method is not None and (method == "managed_identity") != (word in _YES):
-        name = _given_as(environ, "database_auth")
-        problems.append(f"USE_MANAGED_IDENTITY and {name} contradict each other; keep one of them")
-    elif word in _YES:
-        values["database_auth"] = "managed_identity"
-
-
-def _given_as(environ: Mapping[str, str], name: str) -> str:
-    """Return the variable that a value came from, which is the one to correct."""
-    own, other = PREFIX + name.upper(), ALIASES.get(name, "")
-    return other if not environ.get(own) and environ.get(other) else own
-
-
-def _read(environ: Mapping[str, str], name: str, *, secret: bool, problems: list[str]) -> str | None:
-    variable = PREFIX + name.upper()
-    if secret:
-        path = environ.get(f"{variable}_FILE")
-        if path is not None and variable in environ:
-            problems.append(f"{variable} and {variable}_FILE are both set; keep one of them")
-        elif path is not None:
-            return _read_file(f"{variable}_FILE", path, problems)
-    found = environ.get(variable) or environ.get(ALIASES.get(name, ""), None)
-    return found or None
-
-
-def _read_file(variable: str, path: str, problems: list[str]) -> str | None:
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        problems.append(f"{variable} cannot be read: {error.strerror}")
-    except ValueError:  # not UTF-8, or no path at all; what was read may be a secret
-        problems.append(f"{variable} does not name a file of text")
-    else:
-        if text:
-            return text
-        problems.append(f"{variable} names an empty file")
-    return None
-
-
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """Return variables that begin like a setting and are none: probably misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -282,115 +202,3 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     # References of documents and the tests' own switches are named freely below these.
     free = ("TEGATA_DEV_", "TEGATA_SECRET_", "TEGATA_TEST_", "TEGATA_ACCEPTANCE_")
     return sorted(n for n in environ if n.startswith(PREFIX) and n not in known and not n.startswith(free))
-
-
-def check_for_production(settings: Settings) -> None:
-    """Refuse settings that are unsafe in production, all at once. Raises `SettingsError`."""
-    problems = [problem for check in _CHECKS if (problem := check(settings)) is not None]
-    if problems:
-        raise SettingsError(problems)
-
-
-def _base_url(settings: Settings) -> str | None:
-    if settings.base_url is None:
-        return "TEGATA_BASE_URL is not set; set it to the https address clients reach the server at"
-    scheme = _scheme_of_address(settings.base_url)
-    if scheme is None:
-        return "TEGATA_BASE_URL is not an address like https://id.example.com"
-    if settings.base_url.endswith("/"):
-        return "TEGATA_BASE_URL must not end with a slash; issuers are compared character by character"
-    if urlsplit(settings.base_url).path:
-        return "TEGATA_BASE_URL has a path; pages and cookies need a host of their own, e.g. https://id.example.com"
-    if scheme == "http" and not settings.allow_insecure_base_url:
-        return (
-            "TEGATA_BASE_URL is http; use https, or set TEGATA_ALLOW_INSECURE_BASE_URL=true for a closed test network"
-        )
-    return None
-
-
-def _scheme_of_address(url: str) -> str | None:
-    """Return the scheme of an http address with nothing behind its path, else None."""
-    if not url.isascii() or not url.isprintable() or any(character in url for character in " ?#@"):
-        return None
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return None
-    return parts.scheme if host and parts.scheme in {"https", "http"} else None
-
-
-def _master_key(settings: Settings) -> str | None:
-    if settings.master_key is None:
-        return "TEGATA_MASTER_KEY (or TEGATA_MASTER_KEY_FILE) is not set; `tegata keys new-master-key` makes one"
-    try:
-        Envelope.from_text(settings.master_key.get_secret_value())
-    except ValueError as error:
-        return f"TEGATA_MASTER_KEY cannot be used: {error}; `tegata keys new-master-key` makes one"
-    return None
-
-
-def _database(settings: Settings) -> str | None:
-    if settings.database_url is None:
-        return "TEGATA_DATABASE_URL (or TEGATA_DATABASE_URL_FILE) is not set; it names the application role"
-    if settings.database_transaction_pooler and settings.database_listen_url is None:
-        return (
-            "TEGATA_DATABASE_LISTEN_URL is not set; behind a transaction pooler it names the same database without the "
-            "pooler, for the one connection that hears of changes"
-        )
-    return None
-
-
-def _way_into(name: str) -> Callable[[Settings], str | None]:
-    def check(settings: Settings) -> str | None:
-        return way_problem(settings, name)
-
-    return check
-
-
-def way_problem(settings: Settings, name: str) -> str | None:
-    """Return what is wrong with the database URL of the field `name`, if it is set; operators' commands ask too."""
-    url: SecretStr | None = getattr(settings, name)
-    if url is None:
-        return None
-    # An administrator has a password, and it is used once.
-    administrator = name == "bootstrap_database_url"
-    variable = PREFIX + name.upper()
-    return settings.ways_in.problem(variable, url.get_secret_value(), may_hold_password=administrator)
-
-
-def _proxies(settings: Settings) -> str | None:
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
-        return "TEGATA_TRUSTED_PROXIES trusts everybody; name the networks of your proxies"
-    return None
-
-
-def _metrics(settings: Settings) -> str | None:
-    if any(network.prefixlen == 0 for network in settings.metrics_networks):
-        return "TEGATA_METRICS_NETWORKS shows /metrics to everybody; name the networks of your monitoring"
-    return None
-
-
-def _throttle(settings: Settings) -> str | None:
-    if settings.throttle_account_failures > _MOST_FREE_FAILURES:
-        return f"TEGATA_THROTTLE_ACCOUNT_FAILURES is above {_MOST_FREE_FAILURES}, which is no throttling"
-    return None
-
-
-def _environment(settings: Settings) -> str | None:
-    if settings.environment != "production":
-        return "TEGATA_ENVIRONMENT is development; `tegata serve` is for production, `tegata dev` for development"
-    return None
-
-
-_WAYS = tuple(name for name in Settings.model_fields if name.endswith("_url") and "database" in name)
-_CHECKS: tuple[Callable[[Settings], str | None], ...] = (
-    _environment,
-    _base_url,
-    _master_key,
-    _database,
-    *(_way_into(name) for name in _WAYS),
-    _proxies,
-    _metrics,
-    _throttle,
-)
