@@ -59,7 +59,8 @@ class VersionStore(Protocol):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from version `replacing` to `token`; AWSPREVIOUS goes to `replacing`.
 
-        AWSPENDING may stay with `token` or leave it: on the current version it says nothing. Raises `RotationBusy` if `replacing` is not the current one any more.
+        AWSPENDING may stay with `token` or leave it: on the current version it says nothing. Raises `RotationBusy` if
+        `replacing` is not the current one any more.
         """
 
     def close(self) -> None:
