@@ -15,7 +15,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format-check lint types contracts house pinned format bench bench-db lock clean
+.PHONY: help run test check format-check lint types contracts house pinned format bench bench-db lambda lock clean
 
 help: ## say what the other words do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ bench: dev ## measure the cost of the hot endpoints, in operations per second of
 
 bench-db: dev ## measure what the store's acts cost PostgreSQL with ever more rows and ever more tenants
 	@exec $(BIN)/python -m benchmarks.database $(ARGS)
+
+lambda: dev ## build the rotation function for AWS Lambda: one zip for each architecture, in dist/lambda
+	@PYTHONPATH=tools $(BIN)/python -m artefact $(ARGS)
 
 lock: dev ## choose the newest allowed versions again and pin them, with hashes and without addresses
 	@$(BIN)/python tools/lock.py $(ARGS)

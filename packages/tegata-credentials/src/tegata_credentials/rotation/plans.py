@@ -2,8 +2,8 @@
 
 A plan names secrets and roles and never holds a value. The same JSON object serves everywhere:
 
-    {"secret": "shop-prod-secret-database", "strategy": "alternating-users", "group": "shop", "pair": ["shop_a", "shop_b"],
-     "administrator": "shop-prod-secret-rotator", "every": "30d"}
+    {"secret": "shop-prod-secret-database", "strategy": "alternating-users", "group": "shop",
+     "pair": ["shop_a", "shop_b"], "administrator": "shop-prod-secret-rotator", "every": "30d"}
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Builds what is deployed: the zip files of the rotation function on AWS Lambda."""
