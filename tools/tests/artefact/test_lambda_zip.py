@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from artefact.__main__ import BuildError, _certificates
 from artefact.package import Conflict, gather, is_shipped, write_zip
 from artefact.target import Target, pinned_for
