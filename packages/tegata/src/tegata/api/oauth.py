@@ -9,6 +9,7 @@ from tegata.api.errors import render_json
 from tegata.api.http import NOSNIFF, Request, Response, json_response
 from tegata.api.routes import Route
 from tegata.flows import introspect, revoke, userinfo
+from tegata.flows.admin.keys import JWKS_MAX_AGE_SECONDS
 from tegata.flows.directory import Document, LoadedTenant
 from tegata.flows.services import Services
 from tegata.flows.token import endpoint as token
@@ -24,6 +25,7 @@ class OAuthEndpoints:
     """The handlers, bound to the services of one server."""
 
     services: Services
+    jwks_seconds: int = JWKS_MAX_AGE_SECONDS
 
     def routes(self) -> dict[str, Route]:
         """Return the endpoints by path below the tenant."""
@@ -71,7 +73,7 @@ class OAuthEndpoints:
 
     async def jwks(self, request: Request, loaded: LoadedTenant) -> Response:
         """RFC 7517 §5."""
-        return _public(request, loaded.jwks, b"application/jwk-set+json")
+        return _public(request, loaded.jwks, b"application/jwk-set+json", self.jwks_seconds)
 
     async def metadata(self, request: Request, loaded: LoadedTenant) -> Response:
         """RFC 8414 §3.2, OIDC Discovery §4.2: one document behind every well-known address."""
@@ -97,10 +99,10 @@ async def _challenged(loaded: LoadedTenant, answer: Callable[[], Awaitable[Respo
         return json_response(body, error.status).with_headers((b"www-authenticate", challenge.encode()))
 
 
-def _public(request: Request, document: Document, media_type: bytes) -> Response:
+def _public(request: Request, document: Document, media_type: bytes, seconds: int = _PUBLIC_SECONDS) -> Response:
     headers = (
         (b"content-type", media_type),
-        (b"cache-control", f"public, max-age={_PUBLIC_SECONDS}".encode()),
+        (b"cache-control", f"public, max-age={seconds}".encode()),
         (b"etag", document.etag.encode()),
         NOSNIFF,
     )

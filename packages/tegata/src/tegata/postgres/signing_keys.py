@@ -25,6 +25,7 @@ _LOCK = "select from tegata.signing_key where tenant_id = $1 and algorithm = $2 
 _MAY_ROTATE = """
     select coalesce(bool_or(state = 'next'), false)
            and not coalesce(bool_or(state = 'previous' and state_changed_at >= to_timestamp($3)), false)
+           and ($4::text is null or coalesce(bool_or(state = 'active' and kid = $4), false))
       from tegata.signing_key where tenant_id = $1 and algorithm = $2
 """
 _CHANGE = """
@@ -69,10 +70,11 @@ class PostgresSigningKeys:
         *,
         now: float,
         event: AuditEvent,
+        replacing: str | None = None,
     ) -> bool:
         async with tenant(self._database, tenant_id) as connection:
             await connection.execute(_LOCK, tenant_id, algorithm)
-            if not await connection.fetchval(_MAY_ROTATE, tenant_id, algorithm, new_next.created_at):
+            if not await connection.fetchval(_MAY_ROTATE, tenant_id, algorithm, new_next.created_at, replacing):
                 return False
             await connection.execute(_CHANGE, tenant_id, algorithm, "active", "previous", now)
             await connection.execute(_CHANGE, tenant_id, algorithm, "next", "active", now)

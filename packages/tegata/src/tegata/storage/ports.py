@@ -279,10 +279,12 @@ class Keys(Protocol):
         *,
         now: float,
         event: AuditEvent,
+        replacing: str | None = None,
     ) -> bool:
         """In one transaction: active becomes previous, next becomes active, `new_next` becomes next.
 
-        Of two concurrent rotations one wins; the other returns False and changes nothing (`new_next` not kept).
+        Of two concurrent rotations one wins; the other returns False and changes nothing (`new_next` not kept). With
+        `replacing`, only while that key is the active one, whatever the clocks of two machines say.
         """
         ...
 

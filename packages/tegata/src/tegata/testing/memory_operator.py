@@ -67,12 +67,14 @@ class MemoryOperator:
         *,
         now: float,
         event: AuditEvent,
+        replacing: str | None = None,
     ) -> bool:
         tables = self._state.of(tenant_id)
         keys = [key for key in tables.keys.values() if key.algorithm == algorithm]
         followed_by: dict[KeyState, KeyState] = {"active": "previous", "next": "active"}
         # A rotation since this one began to make its key: that one has won.
         lost = any(key.state == "previous" and key.state_changed_at >= new_next.created_at for key in keys)
+        lost = lost or (replacing is not None and all((key.kid, key.state) != (replacing, "active") for key in keys))
         if lost or not any(key.state == "next" for key in keys):
             return False
         for key in keys:

@@ -24,10 +24,21 @@ from tegata.telemetry import audit
 
 # For clocks that differ and verifiers that keep a JWKS longer than they should.
 MARGIN_SECONDS = 24 * 3600
-# A key that signs before everybody has it is an unknown key to some: others keep a JWKS for 300 s
-# (`max-age`), our own workers keep keys for 30 s if no notification reaches them, and 30 s are for clocks.
-PUBLISHED_SECONDS = 300 + 30 + 30
+# What a JWKS says of its own age (`max-age`) unless a setting says otherwise.
+JWKS_MAX_AGE_SECONDS = 300
+# Workers keep keys for 30 s if no notification reaches them (`flows.directory`), and 30 s are for clocks.
+_BEYOND_MAX_AGE_SECONDS = 30 + 30
+# The ALB of AWS takes no more of one JWKS; others take fewer than endless ones as well.
+MOST_PUBLISHED_KEYS = 10
 ACTOR = "operator"
+
+
+def published_seconds_for(jwks_max_age: int) -> int:
+    """Return how long a key has to be in the JWKS before it signs: to whoever has not got it, it is unknown."""
+    return jwks_max_age + _BEYOND_MAX_AGE_SECONDS
+
+
+PUBLISHED_SECONDS = published_seconds_for(JWKS_MAX_AGE_SECONDS)
 
 
 class NoSuchTenant(Exception):
@@ -78,25 +89,42 @@ async def check_master_key(storage: OperatorStorage, envelope: Envelope) -> None
 
 async def list_keys(storage: OperatorStorage, tenant: str) -> Sequence[SigningKeyRecord]:
     """Return a tenant's keys, newest first. Raises `NoSuchTenant`."""
-    record = await _tenant(storage, tenant)
+    record = await tenant_named(storage, tenant)
     return await storage.signing_keys(record.tenant_id)
 
 
 async def rotate(
-    storage: OperatorStorage, maker: KeyMaker, tenant: str, algorithms: Sequence[SigningAlgorithm] | None = None
+    storage: OperatorStorage,
+    maker: KeyMaker,
+    tenant: str,
+    algorithms: Sequence[SigningAlgorithm] | None = None,
+    *,
+    published_seconds: int = PUBLISHED_SECONDS,
 ) -> Sequence[Rotation]:
     """Rotate the keys of these algorithms (default: all), then drop previous keys that nothing valid needs.
 
     Raises `NoSuchTenant`, `SealBroken`.
     """
-    record = await _tenant(storage, tenant)
+    record = await tenant_named(storage, tenant)
     await check_master_key(storage, maker.envelope)
-    done = [await _rotate(storage, maker, record, name) for name in algorithms or get_args(SigningAlgorithm)]
-    clients = await storage.list_clients(record.tenant_id)
-    oldest = maker.now() - longest_lifetime(record.policy, clients) - MARGIN_SECONDS
-    event = audit.event("signing_key.dropped", now=maker.now(), origin=None, actor=ACTOR)
-    await storage.drop_previous_keys(record.tenant_id, older_than=oldest, event=event)
+    done = []
+    for name in algorithms or get_args(SigningAlgorithm):
+        await complete(storage, maker, record.tenant_id, name)
+        done.append(await rotate_one(storage, maker, record, name, published_seconds=published_seconds))
+    await drop_unneeded(storage, record, now=maker.now())
     return done
+
+
+async def drop_unneeded(storage: OperatorStorage, record: TenantRecord, *, now: float) -> int:
+    """Drop previous keys that nothing valid can have been signed with; return how many."""
+    kept = await kept_seconds(storage, record)
+    event = audit.event("signing_key.dropped", now=now, origin=None, actor=ACTOR)
+    return await storage.drop_previous_keys(record.tenant_id, older_than=now - kept, event=event)
+
+
+async def kept_seconds(storage: OperatorStorage, record: TenantRecord) -> int:
+    """Return how long a previous key stays published."""
+    return longest_lifetime(record.policy, await storage.list_clients(record.tenant_id)) + MARGIN_SECONDS
 
 
 def longest_lifetime(policy: TenantPolicy, clients: Sequence[Client]) -> int:
@@ -105,10 +133,16 @@ def longest_lifetime(policy: TenantPolicy, clients: Sequence[Client]) -> int:
     return max(policy.access_token_lifetime_seconds, policy.id_token_lifetime_seconds, *own)
 
 
-async def _rotate(
-    storage: OperatorStorage, maker: KeyMaker, record: TenantRecord, algorithm: SigningAlgorithm
+async def rotate_one(
+    storage: OperatorStorage,
+    maker: KeyMaker,
+    record: TenantRecord,
+    algorithm: SigningAlgorithm,
+    *,
+    published_seconds: int,
+    replacing: str | None = None,
 ) -> Rotation:
-    await complete(storage, maker, record.tenant_id, algorithm)
+    """Rotate one algorithm's keys, of which an active and a next one are there; with `replacing`, only that key."""
     new_next = await maker.make(record.tenant_id, algorithm, "next")
     now = maker.now()
     event = audit.event(
@@ -118,12 +152,14 @@ async def _rotate(
         actor=ACTOR,
         details={"algorithm": algorithm, "next_kid": new_next.kid},
     )
-    rotated = await storage.rotate_keys(record.tenant_id, algorithm, new_next, now=now, event=event)
+    rotated = await storage.rotate_keys(
+        record.tenant_id, algorithm, new_next, now=now, event=event, replacing=replacing
+    )
     keys = {key.state: key for key in await storage.signing_keys(record.tenant_id) if key.algorithm == algorithm}
     active, following = keys["active"], keys["next"]
     if not rotated:
         return Rotation(algorithm, "lost", active.kid, following.kid)
-    early = max(0, math.ceil(active.created_at + PUBLISHED_SECONDS - now))
+    early = max(0, math.ceil(active.created_at + published_seconds - now))
     return Rotation(algorithm, "rotated", active.kid, following.kid, early)
 
 
@@ -148,7 +184,8 @@ async def add(storage: OperatorStorage, key: SigningKeyRecord, tenant_id: Tenant
     await storage.add_key(tenant_id, key, events=[event])
 
 
-async def _tenant(storage: OperatorStorage, name: str) -> TenantRecord:
+async def tenant_named(storage: OperatorStorage, name: str) -> TenantRecord:
+    """Return a tenant. Raises `NoSuchTenant`."""
     record = await storage.find_tenant(name)
     if record is None:
         raise NoSuchTenant(f"there is no tenant {name}")
