@@ -1,8 +1,9 @@
-"""Keeps what botocore logs while it signs for us out of every log.
+"""Keeps what botocore logs while it works for us out of every log.
 
-At DEBUG it writes down the canonical request and the signature, which together are the token, and what AWS STS has
-answered. Signing is local and quick, and says nothing else worth having; other uses of botocore in the same program
-are logged as ever.
+At DEBUG it writes down requests with their bodies, the canonical request and the signature, and whole answers. For us
+these are the login token, a secret on its way to the store, the session token of the IAM role, and secrets read. What
+it says while it looks for credentials, retries or waits stays; other uses of botocore in the same program are logged
+as ever.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TELL_TALES = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
-_signing = threading.local()
+_TELL_TALES = ("botocore.auth", "botocore.endpoint", "botocore.hooks", "botocore.httpsession", "botocore.parsers")
+_ours = threading.local()
 
 
 def _is_not_ours(_record: logging.LogRecord) -> bool:
-    return not getattr(_signing, "now", False)
+    return not getattr(_ours, "now", False)
 
 
 @contextmanager
@@ -29,8 +30,9 @@ def unlogged() -> Iterator[None]:
     """
     for name in _TELL_TALES:
         logging.getLogger(name).addFilter(_is_not_ours)
-    _signing.now = True
+    before = getattr(_ours, "now", False)
+    _ours.now = True
     try:
         yield
     finally:
-        _signing.now = False
+        _ours.now = before
