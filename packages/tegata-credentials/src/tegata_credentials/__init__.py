@@ -10,6 +10,7 @@ from __future__ import annotations
 from tegata_credentials.database import (
     AuthMethod,
     FixedPassword,
+    LoginPassword,
     PasswordSource,
     RotatingSecret,
     SecretReader,
@@ -33,6 +34,7 @@ __all__ = [
     "CredentialError",
     "FixedPassword",
     "IdentityUnavailable",
+    "LoginPassword",
     "PasswordSource",
     "RefreshPolicy",
     "RotatingSecret",

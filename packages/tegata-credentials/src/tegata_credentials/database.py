@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Literal, NoReturn, Protocol
 
 from tegata_credentials.sync_tokens import SyncTokenSource
-from tegata_credentials.token_state import HiddenText, RefreshPolicy, Token
+from tegata_credentials.token_state import HiddenText, LoginPassword, RefreshPolicy, Token
 from tegata_credentials.tokens import TokenSource
 
 __all__ = [
     "AuthMethod",
     "FixedPassword",
+    "LoginPassword",
     "PasswordSource",
     "RotatingSecret",
     "SecretReader",
@@ -39,7 +40,10 @@ class PasswordSource(Protocol):
         """One of `AuthMethod`, or a word of your own: anything but `password` and `secret` is treated as a token."""
 
     async def current(self) -> str:
-        """Return the password to use now. Raises `IdentityUnavailable`."""
+        """Return the password to use now. Raises `IdentityUnavailable`.
+
+        A `LoginPassword` also says which user it belongs to; that user logs in then, whoever stands in the URL.
+        """
 
     async def rejected(self, value: str) -> None:
         """Say that the database has refused `value`, so that `current` finds another one if it can."""

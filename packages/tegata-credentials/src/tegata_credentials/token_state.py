@@ -36,6 +36,24 @@ class HiddenText(str):
         raise TypeError("a credential is not pickled: it stays in the memory of one process")
 
 
+class LoginPassword(HiddenText):
+    """A password and the user it belongs to: with alternating users both change together.
+
+    >>> password = LoginPassword("correct horse", user="app_a")
+    >>> password, password.user, password == "correct horse"
+    ('***', 'app_a', True)
+    """
+
+    __slots__ = ("user",)
+    user: str
+
+    def __new__(cls, password: str, *, user: str) -> LoginPassword:
+        """Make one; `user` is the name of the login role."""
+        made = super().__new__(cls, password)
+        made.user = user
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A credential as a provider hands it over; `expires_at` is in seconds since the epoch, None if unknown."""
