@@ -1,13 +1,19 @@
-"""What every test may use: figures that are printed at the end of the run.
+"""What every test may use: figures that are printed at the end of the run; and a search of all that was put out.
 
 It stands at the top because with several workers only this file is read by the process that prints.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tegata_credentials.testing.outputs import VARIABLE, Outputs, remembered
 
 _PROPERTY = "counted"
 _ATTACKED = "attacked"
@@ -32,6 +38,51 @@ def attacked(record_property: Callable[[str, object], None]) -> Callable[..., No
         record_property(_ATTACKED, f"{kind}: {attempts} {successes}")
 
     return add
+
+
+class Searched:
+    """Everything the tests put out, searched at the end for every secret that was generated meanwhile."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="tegata-outputs-"))
+        self.outputs = Outputs()
+        self.secrets: list[str] = []
+        self.found: list[int] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what a test printed and logged, of tests that passed too, and how it failed."""
+        for _, text in report.sections:
+            self.outputs.add(text)
+        self.outputs.add(report.longreprtext)
+        self.outputs.add(str(report.user_properties))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Search. A secret that was found fails the run, whatever the tests said."""
+        self.outputs.add_kept(self.directory)
+        self.secrets = remembered(self.directory)
+        self.found = self.outputs.leaks(self.secrets)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.found:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was searched for and found; never what it was."""
+        if self.secrets:
+            terminalreporter.section("secrets in outputs")
+            terminalreporter.line(
+                f"{len(self.secrets)} secrets were generated, {len(self.found)} of them found in "
+                f"{self.outputs.characters} characters of logs, reports and errors"
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Search once, where all reports arrive: in the process that started the workers."""
+    if not hasattr(config, "workerinput") and VARIABLE not in os.environ:
+        searched = Searched()
+        os.environ[VARIABLE] = str(searched.directory)
+        config.add_cleanup(lambda: os.environ.pop(VARIABLE, None))
+        config.pluginmanager.register(searched)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

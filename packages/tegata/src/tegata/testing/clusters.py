@@ -18,6 +18,7 @@ from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, OWNER, bootstrap
 from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.migrate import migrate
 from tegata.postgres.target import ConnectionTarget
+from tegata_credentials.testing.outputs import keep
 
 _TEMPLATE = "migrated_template"
 
@@ -67,11 +68,13 @@ class Cluster:
     def restart(self) -> None:
         """Stop the server and start it again, as a maintenance window would."""
         self._server.stop()
+        keep(self._server.log_file)
         self._server.start()
 
     def stop(self) -> None:
         """Stop the server, if it runs, and remove its files."""
         self._server.stop()
+        keep(self._server.log_file)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from tegata.postgres.embedded import EmbeddedPostgres, wheel_binaries
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, MigratedDatabase, fastest_directory
+from tegata_credentials.testing.outputs import keep
 
 # What a primary needs that its replicas can follow. `wal_keep_size`: a replica that was stopped finds its place again.
 PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "128MB"}
@@ -49,6 +50,7 @@ class Replica:
     def remove(self) -> None:
         """Stop it and remove its files."""
         self._server.stop()
+        keep(self._server.log_file)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def log(self) -> str:
