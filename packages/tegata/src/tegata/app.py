@@ -179,7 +179,7 @@ class Tegata:
         return Router(
             services.directory,
             {
-                **OAuthEndpoints(services).routes(),
+                **OAuthEndpoints(services, self._settings.jwks_max_age_seconds).routes(),
                 **AuthorizeEndpoint(front).routes(),
                 **SignInEndpoint(front).routes(),
                 **ConsentEndpoint(front).routes(),

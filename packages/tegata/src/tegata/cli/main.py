@@ -230,12 +230,25 @@ def keys_list(tenant: TenantName) -> None:
 
 @keys.command("rotate")
 def keys_rotate(
-    tenant: TenantName,
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", "-t", help="Name of the tenant.")] = None,
     algorithm: Annotated[str | None, typer.Option(help="ES256 or RS256; both if left out.")] = None,
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="Only what TEGATA_SIGNING_KEY_DAYS says is due, of every tenant.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --schedule: print a JSON object.")] = False,
 ) -> None:
     """Sign with the next key from now on, and prepare another one."""
-    from tegata.cli.keys import run_rotate
+    from tegata.cli.keys import run_rotate, run_schedule
 
+    if schedule:
+        if algorithm is not None:
+            raise typer.BadParameter("--algorithm and --schedule exclude each other")
+        raise typer.Exit(run_schedule(tenant, as_document=as_json))
+    if tenant is None:
+        raise typer.BadParameter("name a --tenant, or let --schedule rotate what is due")
+    if as_json:
+        raise typer.BadParameter("--json belongs to --schedule")
     raise typer.Exit(run_rotate(tenant, algorithm))
 
 

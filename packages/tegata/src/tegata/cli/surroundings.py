@@ -87,6 +87,11 @@ class Surroundings:
         url = None if self.development is not None else self.settings.database_reader_url
         return None if url is None else checked_target_of(self.settings, "database_reader_url")
 
+    @property
+    def has_master_key(self) -> bool:
+        """Whether `envelope` will find one."""
+        return self.settings.master_key is not None or self._development_key() is not None
+
     def envelope(self) -> Envelope:
         """Return the master key. Raises `CommandFailure`."""
         key = self.settings.master_key

@@ -11,6 +11,7 @@ import structlog
 
 from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import OK, UNAVAILABLE
+from tegata.cli.keys import report_as_document, scheduled
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
@@ -59,11 +60,14 @@ class Chores:
     def all(self) -> list[Chore]:
         """Return every chore."""
         minutes = self._surroundings.settings.purge_interval_minutes
-        return [
+        chores = [
             Chore("purge", f"*/{minutes} * * * *" if minutes < 60 else "0 * * * *", self.purge),
             Chore("partitions", "17 2 * * *", self.partitions),
             Chore("old_jobs", "37 3 * * *", self.old_jobs),
         ]
+        if self._surroundings.has_master_key:
+            chores.append(Chore("signing_keys", "7 * * * *", self.signing_keys))
+        return chores
 
     async def check(self) -> None:
         """Raise what is wrong with the way into the database."""
@@ -83,6 +87,15 @@ class Chores:
         """Make the months of the audit log to come, and tell how it stands."""
         async with self._surroundings.storage() as storage:
             return await storage.prepare_audit(now=await agreed_time(storage))
+
+    async def signing_keys(self) -> Mapping[str, object]:
+        """Replace signing keys that are due."""
+        report = await scheduled(self._surroundings)
+        for key in report.keys:
+            if key.needs_a_person:
+                _log.warning("signing_key_not_rotated", tenant=key.tenant, algorithm=key.algorithm, reason=key.outcome)
+        due = {"next_due_at": report_as_document(report)["next_due_at"]}
+        return {"rotated": report.count("rotated"), "dropped": report.dropped, "waiting": report.count("waiting")} | due
 
     async def old_jobs(self) -> Mapping[str, object]:
         """Forget what was done days ago."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tegata.settings.environment import ALIASES, PREFIX, SettingsError
 from tegata.settings.model import Settings, unknown_names
-from tegata.settings.production import check_for_production, way_problem
+from tegata.settings.production import check_for_production, published_problem, way_problem
 
 __all__ = [
     "ALIASES",
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "check_for_production",
+    "published_problem",
     "unknown_names",
     "way_problem",
 ]

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from tegata.flows.admin.key_schedule import KeySchedule
+from tegata.flows.admin.keys import JWKS_MAX_AGE_SECONDS, published_seconds_for
 from tegata.identity.throttle import ThrottleLimits
 from tegata.postgres.ways_in import WayRules
 from tegata.settings.environment import PREFIX, SettingsError, add_managed_identity, given_as, read_text
@@ -113,6 +115,23 @@ class Settings(BaseModel):
         description="32 random bytes as base64url, which private keys are sealed under. Several, separated by "
         "commas: the first seals, all open. `tegata dev` makes its own.",
     )
+    signing_key_days: float = Field(
+        90.0,
+        ge=0,
+        le=3650,
+        description="`tegata keys rotate --schedule` and `tegata worker` replace a signing key that has signed for so "
+        "long; 0 means never.",
+    )
+    signing_key_published_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=30 * 86_400,
+        description="How long a signing key has to be in the JWKS before they let it sign; without it "
+        "TEGATA_JWKS_MAX_AGE_SECONDS and one minute. More where verifiers keep keys longer than they are told.",
+    )
+    jwks_max_age_seconds: int = Field(
+        JWKS_MAX_AGE_SECONDS, ge=0, le=86_400, description="How long others may keep the JWKS: its `max-age`."
+    )
     allow_loopback_http: bool = Field(
         False,
         description="Allow http on loopback in redirect and logout URIs and as targets of outgoing calls "
@@ -182,6 +201,12 @@ class Settings(BaseModel):
     def ways_in(self) -> WayRules:
         """Return what database URLs have to keep to."""
         return WayRules(self.database_auth, self.allow_unverified_database_tls)
+
+    @property
+    def key_schedule(self) -> KeySchedule:
+        """Return when signing keys are replaced."""
+        published = self.signing_key_published_seconds or published_seconds_for(self.jwks_max_age_seconds)
+        return KeySchedule(self.signing_key_days, published)
 
     @property
     def throttle(self) -> ThrottleLimits:

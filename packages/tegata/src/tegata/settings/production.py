@@ -108,6 +108,17 @@ def _throttle(settings: Settings) -> str | None:
     return None
 
 
+def published_problem(settings: Settings) -> str | None:
+    """Return what is wrong with how long signing keys are published before they sign; operators' commands ask too."""
+    given = settings.signing_key_published_seconds
+    if given is None or given >= settings.jwks_max_age_seconds:
+        return None
+    return (
+        f"TEGATA_SIGNING_KEY_PUBLISHED_SECONDS is {given}, but others may keep the JWKS for "
+        f"{settings.jwks_max_age_seconds} s (TEGATA_JWKS_MAX_AGE_SECONDS): they would refuse tokens of a new key"
+    )
+
+
 def _environment(settings: Settings) -> str | None:
     if settings.environment != "production":
         return "TEGATA_ENVIRONMENT is development; `tegata serve` is for production, `tegata dev` for development"
@@ -124,4 +135,5 @@ _CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _proxies,
     _metrics,
     _throttle,
+    published_problem,
 )
