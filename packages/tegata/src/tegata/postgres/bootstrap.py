@@ -17,7 +17,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from tegata.postgres.bootstrap_steps import AZURE_QUERY, STEPS, script
+from tegata.postgres.bootstrap_step import script
+from tegata.postgres.bootstrap_steps import AZURE_QUERY, STEPS
 from tegata.postgres.logins import open_psycopg
 from tegata.postgres.server_words import told
 from tegata.postgres.target import ConnectionTarget
@@ -51,13 +52,15 @@ class Plan:
     provider: "rds" grants `rds_iam` to the three logins; "azure" maps them to the Entra object ids in `object_ids`.
     passwords: by role. stay_member: an administrator who is no superuser may `SET ROLE` to the roles afterwards too.
     On Amazon RDS that would take the administrator's own password away: whoever is a member of `rds_iam`, even through
-    another role, logs in by token alone.
+    another role, logs in by token alone. alternating: each of the three logins becomes a pair that takes turns, so that
+    one's password changes while the other's is in use.
     """
 
     provider: Provider = "plain"
     object_ids: Mapping[str, UUID] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     stay_member: bool = False
+    alternating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ def _prologue(plan: Plan, verifiers: Mapping[str, str]) -> list[str]:
     values = {
         "provider": plan.provider,
         "stay_member": "on" if plan.stay_member else "off",
+        "alternating": "on" if plan.alternating else "off",
         "verifiers": json.dumps(dict(verifiers)),
     }
     return [

@@ -6,48 +6,21 @@ order, so a second run changes nothing. Running and printing use the same text: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One part of the set-up.
-
-    query: rows of (statement, says, acts, essential). `statement` may be null: then `says` is only told. `acts` is how
-    it is run: 'self', 'owner' (as tegata_owner), 'member' (as a member of tegata_owner), or 'no' (this administrator
-    may not: others must). What is `essential` ends the set-up if it fails; the rest is told, and left for others.
-    <roles>, <ours>, <dangerous> and <modern> stand for the parts below.
-    """
-
-    title: str
-    query: str
-
-
-# The four roles, and what each must not be.
-_ROLES = """(values ('tegata_owner', 'nologin'), ('tegata_app', 'login'), ('tegata_maint', 'login'),
-                     ('tegata_migrator', 'login noinherit')) w (name, login)"""
-_OURS = "('tegata_owner', 'tegata_app', 'tegata_maint', 'tegata_migrator')"
-
-# Roles whose rights reach past row-level security, or into files and programs of the server. Whoever owns the database
-# is a member of pg_database_owner without being granted it.
-_DANGEROUS = """
-       select d.oid, d.rolname from pg_roles d
-        where d.rolsuper or d.rolbypassrls or d.rolcreaterole or d.rolreplication
-           or d.rolname in ('pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
-                            'pg_execute_server_program', 'pg_database_owner', 'pg_maintain', 'pg_create_subscription',
-                            'rds_superuser', 'rds_replication', 'azure_pg_admin', 'cloudsqlsuperuser',
-                            'tegata_owner', 'tegata_migrator', 'tegata_maint')"""
-
-_MODERN = "current_setting('server_version_num')::integer >= 160000"
+from tegata.postgres.bootstrap_pairs import KEPT_PAIRS, MADE_PAIRS
+from tegata.postgres.bootstrap_step import Step
 
 STEPS = (
     Step(
         "the roles",
         """select format('create role %I %s nosuperuser nobypassrls nocreatedb nocreaterole noreplication',
-                          w.name, w.login), format('role %s made', w.name), 'self', true
+                          w.name, case when w.name <> 'tegata_owner'
+                                        and current_setting('tegata_bootstrap.alternating')::boolean
+                                       then 'no' else '' end || w.login),
+                   format('role %s made', w.name), 'self', true
               from <roles>
              where not exists (select from pg_roles where rolname = w.name) order by 1""",
     ),
+    MADE_PAIRS,
     Step(
         "attributes that none of them may have",
         """select format('alter role %I no%s', r.rolname, a.word),
@@ -57,12 +30,14 @@ STEPS = (
                     ('createrole', r.rolcreaterole), ('createdb', r.rolcreatedb), ('replication', r.rolreplication),
                     ('login', r.rolcanlogin and r.rolname = 'tegata_owner'),
                     ('inherit', r.rolinherit and r.rolname = 'tegata_migrator')) a (word, present)
-             where r.rolname in <ours> and a.present
+             where r.rolname in <all> and a.present
              union all
             -- Somebody may have shut a role out on purpose: this is not the place to let it in again.
             select null, format('%s may not log in; if nobody meant that: alter role %I login', r.rolname, r.rolname),
                    'no', false
-              from pg_roles r where r.rolname in <ours> and r.rolname <> 'tegata_owner' and not r.rolcanlogin""",
+              from pg_roles r where r.rolname in <all> and r.rolname <> 'tegata_owner' and not r.rolcanlogin
+               -- Where logins take turns, their role needs none of its own.
+               and not exists (select from <pairs> join pg_roles m on m.rolname = p.login where p.role = r.rolname)""",
     ),
     Step(
         "memberships that would let them act with more rights",
@@ -81,8 +56,8 @@ STEPS = (
                      || case when <modern> then format(' granted by %I', by.rolname) else '' end || ' cascade',
                    format('%s cannot pass on %s any more', m.rolname, g.rolname), 'self', false
               from pg_auth_members a
-              join pg_roles m on m.oid = a.member and m.rolname in <ours>
-              join pg_roles g on g.oid = a.roleid and g.rolname in <ours>
+              join pg_roles m on m.oid = a.member and m.rolname in <all>
+              join pg_roles g on g.oid = a.roleid and g.rolname in <all>
               left join pg_roles by on by.oid = a.grantor
              where a.admin_option""",
     ),
@@ -184,8 +159,7 @@ STEPS = (
             where n.nspname not in ('tegata', 'tegata_jobs', 'pg_catalog', 'information_schema')
               and n.nspname !~ '^pg_(toast|temp)'
               and x.privilege_type = 'CREATE' and x.grantee <> n.nspowner
-              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in
-                     ('tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_owner'))""",
+              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in <all>)""",
     ),
     Step(
         "rights on the database: connecting, and no temporary tables (functions would find their names in them)",
@@ -240,9 +214,13 @@ STEPS = (
                   format('%s starts without %s', coalesce(r.rolname, 'everybody'), split_part(c, '=', 1)), 'self', false
              from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c
             where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-              and (s.setrole = 0 or r.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator'))
-              and split_part(c, '=', 1) in ('app.tenant_id', 'role')""",
+              and (s.setrole = 0 or r.rolname in <all>)
+              and split_part(c, '=', 1) in ('app.tenant_id', 'role')
+              -- By this a login of a pair becomes its role.
+              and not (s.setdatabase = 0
+                       and exists (select from <pairs> where p.login = r.rolname and c = 'role=' || p.role))""",
     ),
+    *KEPT_PAIRS,
     Step(
         "what the administrator keeps: to act as the roles, where that is asked for",
         """select format('grant %I to current_user', r.rolname)
@@ -273,63 +251,6 @@ STEPS = (
                            true)""",
     ),
 )
-
-# One step as a block. What fails for want of rights is told with the statement, and everything else goes on.
-_BLOCK = """-- <title>
-do $tegata$
-declare
-  missing record;
-  modern constant boolean := current_setting('server_version_num')::integer >= 160000;
-begin
-  for missing in
-    select * from (
-      <query>
-    ) m (statement, says, acts, essential)
-  loop
-    if missing.statement is null then
-      raise warning 'left alone: %', missing.says;
-      continue;
-    end if;
-    if missing.acts = 'no' then
-      raise warning 'left alone, because % may not: % [%;]', current_user, missing.says, missing.statement;
-      continue;
-    end if;
-    begin
-      if missing.acts in ('owner', 'member')
-         and not pg_has_role('tegata_owner', case when modern then 'SET' else 'MEMBER' end) then
-        execute 'grant tegata_owner to current_user'
-          || case when modern then ' with set true, inherit false' else '' end;
-        perform set_config('tegata_bootstrap.joined', 'yes', true);
-      end if;
-      if missing.acts = 'owner' then
-        set local role tegata_owner;
-        execute missing.statement;
-        set local role none;
-      else
-        execute missing.statement;
-      end if;
-      if missing.says <> '' then
-        raise notice 'changed: %', missing.says;
-      end if;
-    exception when insufficient_privilege or invalid_grant_operation then
-      if missing.essential then
-        raise exception using errcode = sqlstate, message = sqlerrm, hint = format(
-          'the set-up needs this and %s may not do it; let somebody who may run: %s;', session_user, missing.statement);
-      end if;
-      raise warning 'left alone, because % may not: % [%;] (%)', session_user, missing.says, missing.statement, sqlerrm;
-    end;
-  end loop;
-end $tegata$;
-"""
-
-
-def script(title: str, query: str) -> str:
-    """Return a step as one block, which runs its statements and tells what it did."""
-    parts = {"<roles>": _ROLES, "<ours>": _OURS, "<dangerous>": _DANGEROUS, "<modern>": _MODERN}
-    for name, text in parts.items():
-        query = query.replace(name, text)
-    return _BLOCK.replace("<title>", title).replace("<query>", query)
-
 
 # SECURITY LABEL is how Azure's documentation maps a role that exists already; the map is by object id.
 AZURE_QUERY = """select format('security label for "pgaadauth" on role %I is %L', p.role, l.label),

@@ -1,0 +1,74 @@
+"""Two logins for each role, so that a password changes while nobody uses it: the other login is the one in use.
+
+Each login is a member of its role and of nothing else, and becomes that role at once (`SET role`): what a session makes
+or may do does not depend on which of the two it came in by. Inheritance is on, so that a session which gives its role
+up (`SET ROLE NONE`, `DISCARD ALL`) still has that role's rights and no others. The migrator keeps what sets it apart:
+its own memberships are not inherited, by its logins neither.
+"""
+
+from __future__ import annotations
+
+from tegata.postgres.bootstrap_step import PAIRS, Step
+
+LOGIN_PAIRS = {role: tuple(login for login, of in PAIRS if of == role) for role in dict.fromkeys(of for _, of in PAIRS)}
+
+MADE_PAIRS = Step(
+    "login pairs, where they are asked for",
+    """select format('create role %I login inherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication',
+                         p.login), format('role %s made', p.login), 'self', true
+             from <pairs>
+            where current_setting('tegata_bootstrap.alternating')::boolean
+              and not exists (select from pg_roles where rolname = p.login) order by 1""",
+)
+
+KEPT_PAIRS = (
+    Step(
+        "each login of a pair is a member of its role, and of nothing else",
+        """select format('revoke %I from %I', g.rolname, m.rolname)
+                     || case when <modern> then format(' granted by %I', by.rolname) else '' end || ' cascade',
+                   format('%s is no member of %s any more', m.rolname, g.rolname), 'self', false
+              from pg_auth_members a
+              join pg_roles m on m.oid = a.member
+              join <pairs> on p.login = m.rolname
+              join pg_roles g on g.oid = a.roleid and g.rolname <> p.role
+              left join pg_roles by on by.oid = a.grantor
+             union all
+            select format('alter role %I inherit', m.rolname), format('%s gets the attribute INHERIT', m.rolname),
+                   'self', false
+              from pg_roles m join <pairs> on p.login = m.rolname where not m.rolinherit
+             union all
+            select format('grant %I to %I', g.rolname, m.rolname)
+                     || case when <modern> then ' with inherit true, set true' else '' end,
+                   format('%s has what %s has', m.rolname, g.rolname), 'self', true
+              from <pairs>
+              join pg_roles m on m.rolname = p.login
+              join pg_roles g on g.rolname = p.role
+             where not exists (select from pg_auth_members a where a.roleid = g.oid and a.member = m.oid
+                                  and coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true)
+                                  and coalesce((to_jsonb(a) ->> 'set_option')::boolean, true))""",
+    ),
+    Step(
+        "each login of a pair begins its sessions as its role",
+        """select format('alter role %I set role = %L', m.rolname, p.role),
+                  format('%s begins its sessions as %s', m.rolname, p.role), 'self', true
+             from <pairs>
+             join pg_roles m on m.rolname = p.login
+            where not exists (select from pg_db_role_setting s, unnest(s.setconfig) c
+                               where s.setrole = m.oid and s.setdatabase = 0 and c = 'role=' || p.role)""",
+    ),
+    Step(
+        "what a pair leaves for others to decide",
+        """select null, format('%s can still log in by itself; when nothing does so any more: alter role %I nologin',
+                               g.rolname, g.rolname), 'no', false
+             from pg_roles g
+            where current_setting('tegata_bootstrap.alternating')::boolean and g.rolcanlogin
+              and exists (select from <pairs> where p.role = g.rolname)
+            union all
+           select null, format('%s is through %s a member of rds_iam, so Amazon RDS refuses its password; either drop'
+                   || ' the pairs, or revoke rds_iam from %I', m.rolname, p.role, p.role), 'no', false
+             from <pairs>
+             join pg_roles m on m.rolname = p.login
+             join pg_auth_members a on a.member = (select oid from pg_roles where rolname = p.role)
+             join pg_roles iam on iam.oid = a.roleid and iam.rolname = 'rds_iam'""",
+    ),
+)
