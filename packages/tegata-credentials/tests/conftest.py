@@ -19,6 +19,7 @@ from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import fastest_directory
 from tegata_credentials.testing import Endpoint, Laboratory, server_settings
+from tegata_credentials.testing.secrets_manager import StandIn
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 
@@ -109,6 +110,19 @@ async def database(
     laboratory.map_role("app")
     yield writer
     await asyncio.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def secrets_manager() -> Iterator[StandIn]:
+    with StandIn() as started:
+        yield started
+
+
+@pytest.fixture
+def stand_in(secrets_manager: StandIn) -> StandIn:
+    """Secrets Manager on loopback, empty and honest at the start of each test."""
+    secrets_manager.reset()
+    return secrets_manager
 
 
 @pytest.fixture
