@@ -14,13 +14,15 @@ from tegata.storage.ports import OperatorStorage
 MOST_SECONDS_APART = 300.0
 
 
-async def agreed_time(storage: OperatorStorage, clock: Callable[[], float] = time.time) -> float:
+async def agreed_time(
+    storage: OperatorStorage, clock: Callable[[], float] = time.time, *, so: str = "nothing is deleted"
+) -> float:
     """Return the time. Raises `CommandFailure` if the two clocks are further apart than five minutes."""
     here, there = clock(), await storage.store_time()
     if abs(here - there) > MOST_SECONDS_APART:
         side = "ahead of" if here > there else "behind"
         raise CommandFailure(
-            f"this machine's clock is {abs(here - there):.0f} s {side} the database's, so nothing is deleted: "
+            f"this machine's clock is {abs(here - there):.0f} s {side} the database's, so {so}: "
             "set both by NTP"
         )
     return here

@@ -76,7 +76,7 @@ async def scheduled(surroundings: Surroundings, tenant: str | None = None) -> Sc
         raise CommandFailure(problem, USAGE)
     async with surroundings.operator() as operator:
         # By a clock that is far ahead every key would be old, and no previous one needed.
-        await agreed_time(operator.storage, operator.now)
+        await agreed_time(operator.storage, operator.now, so="no key is replaced")
         return await rotate_due(operator.storage, operator.key_maker(), surroundings.settings.key_schedule, tenant)
 
 
