@@ -2,7 +2,8 @@
 
     async with create_pool("postgresql://app@db.example.com/app", password=source) as pool: ...
 
-A login refused with SQLSTATE 28000 or 28P01 drops the credential and is tried once more, if there is another one.
+A login refused with SQLSTATE 28000 or 28P01 drops the credential and is tried again while the source offers another
+one, three times at most. A password that knows its user (`LoginPassword`) logs in as that one, whoever the URL names.
 Errors are asyncpg's own; `IdentityUnavailable` says that no login was tried. How TLS is decided stands in
 `tegata_credentials.tls`.
 """
@@ -14,6 +15,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from tegata_credentials.asyncpg_options import connect_options
+from tegata_credentials.attempts import ATTEMPTS, Offered, hidden, user_option
 from tegata_credentials.database import PasswordSource, note_accepted
 from tegata_credentials.errors import CredentialError, missing_extra
 from tegata_credentials.redaction import without_frames
@@ -40,18 +42,17 @@ async def connect(
     ready = connect_options(
         dsn, options, os.environ, auth_method=password.auth_method, allow_unverified=allow_unverified_tls
     )
-    value = HiddenText(await password.current())
-    refused = await _attempt(ready, password, value)
-    if not isinstance(refused, asyncpg.PostgresError):
-        return refused
-    await password.rejected(value)
-    again = HiddenText(await password.current())
-    if again != value:
-        refused = await _attempt(ready, password, again)
-        if not isinstance(refused, asyncpg.PostgresError):
-            return refused
-        await password.rejected(again)
-    raise refused
+    outcome: Any = None
+    offered = Offered()
+    for _ in range(ATTEMPTS):
+        value = hidden(await password.current())
+        if not offered.is_new(value):
+            break
+        outcome = await _attempt(ready, password, value)
+        if not isinstance(outcome, asyncpg.PostgresError):
+            return outcome
+        await password.rejected(value)
+    raise outcome
 
 
 def create_pool(
@@ -77,11 +78,11 @@ def check(dsn: str | None = None, *, auth_method: str, allow_unverified_tls: boo
     connect_options(dsn, options, os.environ, auth_method=auth_method, allow_unverified=allow_unverified_tls)
 
 
-async def _attempt(ready: dict[str, Any], password: PasswordSource, value: str) -> Any:
+async def _attempt(ready: dict[str, Any], password: PasswordSource, value: HiddenText) -> Any:
     """Return the connection, or the error of a refused login."""
     try:
         # asyncpg takes exactly `str`; the plain text is nobody's local variable here.
-        connection = await asyncpg.connect(password=str(value), **ready)
+        connection = await asyncpg.connect(password=str(value), **{**ready, **user_option(value)})
     except asyncpg.InvalidAuthorizationSpecificationError as error:  # 28000; 28P01 is a subclass
         return without_frames(error)
     except ssl.SSLCertVerificationError as error:

@@ -2,7 +2,8 @@
 
     with pool("postgresql://app@db.example.com/app", password=source) as connections: ...
 
-A refused login drops the credential and is tried once more, if there is another one. libpq keeps the SQLSTATE of a
+A refused login drops the credential and is tried again while the source offers another one, three times at most. A
+password that knows its user (`LoginPassword`) logs in as that one, whoever the URL names. libpq keeps the SQLSTATE of a
 failed login to itself, so a refusal is recognised by other signs (`is_rejection`). Errors are psycopg's own;
 `IdentityUnavailable` says that no login was tried. How TLS is decided stands in `tegata_credentials.tls`.
 """
@@ -13,11 +14,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tegata_credentials.asyncpg_options import ONE_HOST, TWO_PASSWORDS
+from tegata_credentials.attempts import ATTEMPTS, Offered, hidden, user_option
 from tegata_credentials.database import PasswordSource, SyncPasswordSource, is_token_method, note_accepted
 from tegata_credentials.errors import CredentialError, missing_extra
 from tegata_credentials.redaction import without_frames
 from tegata_credentials.tls import certificate_advice, libpq_options
-from tegata_credentials.token_state import HiddenText
 
 try:
     import psycopg
@@ -141,10 +142,14 @@ def is_rejection(error: psycopg.Error) -> bool:
 
 
 def _connect(opener: Any, ready: dict[str, Any], password: SyncPasswordSource) -> Any:
-    value = HiddenText(password.current())
-    for attempt in (1, 2):
+    refused: Any = None
+    offered = Offered()
+    for _ in range(ATTEMPTS):
+        value = hidden(password.current())
+        if not offered.is_new(value):
+            break
         try:
-            connection = opener.connect(**ready, password=str(value))
+            connection = opener.connect(**{**ready, **user_option(value)}, password=str(value))
         except psycopg.Error as error:
             refused, is_refused = _clean(error, password.auth_method), is_rejection(error)
         except BaseException as error:  # noqa: BLE001 - none may carry the driver's frames
@@ -155,16 +160,18 @@ def _connect(opener: Any, ready: dict[str, Any], password: SyncPasswordSource) -
         if not is_refused:
             break
         password.rejected(value)
-        if attempt == 2 or value == (value := HiddenText(password.current())):
-            break
     raise refused
 
 
 async def _connect_async(opener: Any, ready: dict[str, Any], password: PasswordSource) -> Any:
-    value = HiddenText(await password.current())
-    for attempt in (1, 2):
+    refused: Any = None
+    offered = Offered()
+    for _ in range(ATTEMPTS):
+        value = hidden(await password.current())
+        if not offered.is_new(value):
+            break
         try:
-            connection = await opener.connect(**ready, password=str(value))
+            connection = await opener.connect(**{**ready, **user_option(value)}, password=str(value))
         except psycopg.Error as error:
             refused, is_refused = _clean(error, password.auth_method), is_rejection(error)
         except BaseException as error:  # noqa: BLE001 - none may carry the driver's frames
@@ -175,8 +182,6 @@ async def _connect_async(opener: Any, ready: dict[str, Any], password: PasswordS
         if not is_refused:
             break
         await password.rejected(value)
-        if attempt == 2 or value == (value := HiddenText(await password.current())):
-            break
     raise refused
 
 

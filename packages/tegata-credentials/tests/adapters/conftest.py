@@ -111,7 +111,7 @@ def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bo
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     rules = directory / "pg_hba.conf"
-    rules.write_text("local all postgres trust\nhost all app 127.0.0.0/8 scram-sha-256\n")
+    rules.write_text("local all postgres trust\nhost all app,app_a,app_b 127.0.0.0/8 scram-sha-256\n")
     rules.chmod(0o644)
     settings = {"listen_addresses": "127.0.0.1,127.0.0.2", "port": str(port), "hba_file": str(rules)}
     if tls:

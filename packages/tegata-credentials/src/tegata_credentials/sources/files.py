@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from tegata_credentials.errors import (
     SecretAccessDenied,
@@ -20,8 +21,8 @@ from tegata_credentials.errors import (
     SecretNotFound,
     SecretUnavailable,
 )
-from tegata_credentials.sources.one_by_one import fetch_each
-from tegata_credentials.sources.plain_text import MAX_BYTES, OneVersion, check_stage, decode
+from tegata_credentials.sources.one_by_one import attempt, fetch_each
+from tegata_credentials.sources.plain_text import MAX_BYTES, OneVersion, check_stage, check_text, decode
 from tegata_credentials.versions import CURRENT, SecretVersion
 
 _ROUNDS = 5  # how often a file is looked for again that is being replaced at this moment
@@ -33,8 +34,9 @@ class Files:
     """Reads `directory/NAME`; without a directory a name is an absolute path, as in the reference `file:/path`.
 
     A name may contain `/`. It leads nowhere outside the directory, by no `..` and by no link: the links that Kubernetes
-    makes stay inside. Who may write into the directory is trusted. Permissions are not judged here: Docker and
-    Kubernetes give files that everybody in the container may read.
+    makes stay inside. Where `tegata secrets` rotates in the directory, the labels of the versions are heeded. Who may
+    write into the directory is trusted. Permissions are not judged here: Docker and Kubernetes give files that every
+    user of the container may read.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -55,8 +57,10 @@ class Files:
 
     def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
         """Read the file. Raises `SecretNotFound`, `SecretAccessDenied`, `SecretMalformed`, `SecretUnavailable`."""
-        check_stage(secret, stage)
         path = self._path_of(secret)
+        if os.path.isdir(path):
+            return self._from_versions(secret, path, stage)
+        check_stage(secret, stage)
         return self._versions.of(secret, _FINAL_LINE_BREAK.sub("", decode(secret, self._read(secret, path))))
 
     def fetch_many(self, secrets: Sequence[str]) -> Mapping[str, SecretVersion | SecretError]:
@@ -77,6 +81,23 @@ class Files:
             raise SecretNotFound(secret, "is not the name of a file in the directory of secrets")
         return os.path.join(self._directory, *parts)
 
+    def _from_versions(self, secret: str, path: str, stage: str) -> SecretVersion:
+        """Read what `tegata secrets rotate` keeps: a directory for each secret, with its versions and their labels."""
+        from tegata_credentials.rotation.file_store import FileVersions
+
+        real = self._real(secret, path)
+        store = FileVersions(os.path.dirname(real))
+        found = attempt(lambda name: store.read(name, stage=stage), os.path.basename(real))
+        if isinstance(found, SecretError):
+            raise type(found)(secret, found.hint)
+        return replace(found, secret=secret, text=check_text(secret, found.text))
+
+    def _real(self, secret: str, path: str) -> str:
+        real = os.path.realpath(path)
+        if self._directory is not None and not _is_within(real, os.path.realpath(self._directory)):
+            raise SecretNotFound(secret, "is a link that leads out of the directory of secrets")
+        return real
+
     def _read(self, secret: str, path: str) -> bytes:
         error: OSError | None = None
         for _ in range(_ROUNDS):
@@ -91,11 +112,8 @@ class Files:
 
     def _attempt(self, secret: str, path: str) -> bytes | OSError:
         try:
-            real = os.path.realpath(path)
-            if self._directory is not None and not _is_within(real, os.path.realpath(self._directory)):
-                raise SecretNotFound(secret, "is a link that leads out of the directory of secrets")
             # Whatever was resolved is opened, not what a link has become meanwhile.
-            return _read_at_once(secret, os.open(real, _FLAGS | os.O_NOFOLLOW))
+            return _read_at_once(secret, os.open(self._real(secret, path), _FLAGS | os.O_NOFOLLOW))
         except OSError as error:
             return error.with_traceback(None)
 
