@@ -32,15 +32,19 @@ def main() -> None:
     """Serve until the standard input ends."""
     logging.disable(logging.CRITICAL)
     moto = DomainDispatcherApplication(create_backend_app)
-    backends = secretsmanager_backends[DEFAULT_ACCOUNT_ID]
     servers = [
         make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
-        for application in (Contract(moto, backends.__getitem__), moto)
+        for application in (Contract(moto, _backend), moto)
     ]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print(*(server.server_port for server in servers), flush=True)
     sys.stdin.buffer.read()
+
+
+def _backend(region: str) -> Any:
+    """Return moto's backend as it is now: a reset makes new ones."""
+    return secretsmanager_backends[DEFAULT_ACCOUNT_ID][region]
 
 
 if __name__ == "__main__":
