@@ -59,6 +59,7 @@ def _said_by_psycopg(error: BaseException) -> str:
 
 _DATABASE = "the database cannot be used: "
 _TOLD = {
+    "tegata.settings.environment.SettingsUnavailable": ("", UNAVAILABLE),
     "tegata.settings.environment.SettingsError": ("", USAGE),
     "tegata.flows.admin.problems.InvalidDocuments": ("", USAGE),
     "tegata.flows.admin.keys.NoSuchTenant": ("", USAGE),

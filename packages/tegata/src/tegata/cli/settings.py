@@ -16,7 +16,21 @@ from tegata.settings import ALIASES, PREFIX, Settings
 _HEAD = """# Settings
 
 Every setting is an environment variable. A secret may also come from a file named by the same variable with `_FILE`
-behind it. This page is made by `tegata settings`; a test compares it with the code.
+behind it, or be a reference: the process reads it when it starts. This page is made by `tegata settings`; a test
+compares it with the code.
+
+| Reference | leads to |
+|---|---|
+| `awssm:NAME`, `awssm:ARN`, `awssm:NAME#KEY` | a secret of AWS Secrets Manager, or one key of its JSON object |
+| `file:/absolute/path` | what is in the file; a line break at its end does not count |
+| `env:NAME`, `env:NAME#KEY` | another environment variable |
+
+Region, endpoint and credentials of AWS are boto3's own affair (`AWS_REGION`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, a
+role), which is the extra `aws` of `tegata-credentials`. Every reference in a process's environment is read, so give
+each process those it needs. A value that cannot be had ends the start: exit status 2 where something has to be
+corrected (no such secret, not allowed, not what was expected), 3 where the store does not answer. The references of one
+store are read together, in one call where the store has one. Federation and mail are not there yet; their secrets will
+be settings like these.
 
 | Variable | Form | Default | Meaning |
 |---|---|---|---|
@@ -62,7 +76,7 @@ def _form(field: FieldInfo) -> str:
     ]
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
-    names = {bool: "true or false", int: "whole number", float: "number", SecretStr: "secret text"}
+    names = {bool: "true or false", int: "whole number", float: "number", SecretStr: "secret text, or a reference"}
     found = [names[member] for member in members if member in names]
     return found[0] if found else "text"
 

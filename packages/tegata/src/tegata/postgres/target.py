@@ -37,6 +37,16 @@ _ASYNCPG_OPTIONS = frozenset(
 )
 
 
+def connection_options(url: str) -> dict[str, str]:
+    """Read a libpq URI or key=value string into libpq's own names. Raises `ValueError` without repeating the text."""
+    scheme, separator, rest = url.partition("://")
+    plain = f"{scheme.partition('+')[0]}://{rest}" if separator else url
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(plain).items() if value is not None}
+    except ProgrammingError:
+        raise ValueError("the database URL is not a PostgreSQL connection string") from None
+
+
 class Passwords(Protocol):
     """Where logins get their current passwords; asked at every new session."""
 
@@ -97,12 +107,7 @@ class ConnectionTarget:
 
         Raises `ValueError` without repeating the text, because it may hold a password.
         """
-        scheme, separator, rest = url.partition("://")
-        plain = f"{scheme.partition('+')[0]}://{rest}" if separator else url
-        try:
-            found = {name: str(value) for name, value in conninfo_to_dict(plain).items() if value is not None}
-        except ProgrammingError:
-            raise ValueError("the database URL is not a PostgreSQL connection string") from None
+        found = connection_options(url)
         user = found.pop("user", "postgres")
         ports = found.pop("port", "") or "5432"
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tegata.postgres.target import ConnectionTarget
+from tegata.postgres.target import ConnectionTarget, connection_options
 
 _WEAKER = "add sslmode=verify-full (and sslrootcert)"
 
@@ -19,7 +19,7 @@ class WayRules:
     @property
     def uses_tokens(self) -> bool:
         """Whether a login proves itself with a token, which goes over the wire as it is."""
-        return self.auth_method != "password"
+        return self.auth_method not in ("password", "secret")
 
     def problem(self, name: str, url: str, *, may_hold_password: bool = False) -> str | None:
         """Return why the URL of the setting `name` cannot be used, or None."""
@@ -27,12 +27,27 @@ class WayRules:
             target = ConnectionTarget.from_url(url)
         except ValueError as error:
             return f"{name} cannot be used: {error}"
-        if self.uses_tokens and target.password is not None and not may_hold_password:
+        if may_hold_password:
+            return self._transport(name, target)
+        if self.auth_method != "password" and target.password is not None:
             return (
                 f"{name} holds a password, which TEGATA_DATABASE_AUTH={self.auth_method} does not use; take it out of "
                 "the URL, and change it in the database: it has been written down"
             )
-        return self._transport(name, target)
+        return self._place(name, url) or self._transport(name, target)
+
+    def _place(self, name: str, url: str) -> str | None:
+        """With a secret the URL says where the database is and nothing else."""
+        if self.auth_method != "secret":
+            return None
+        named = connection_options(url)
+        if "user" in named:
+            return (
+                f"{name} names a user, who comes from the secret as the password does; take it out of the URL"
+            )
+        if "dbname" not in named:
+            return f"{name} names no database; write it behind the host, e.g. postgresql://db.example.com/tegata"
+        return None
 
     def _transport(self, name: str, target: ConnectionTarget) -> str | None:
         if self.allow_unverified_tls or target.is_local:

@@ -17,6 +17,10 @@ class SettingsError(Exception):
         self.problems = problems
 
 
+class SettingsUnavailable(SettingsError):
+    """Settings that nothing is wrong with, as far as is known: their store does not answer."""
+
+
 ALIASES = {
     "database_url": "DATABASE_URL",
     "database_auth": "DATABASE_AUTH",

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from tegata.flows.admin.key_schedule import KeySchedule
 from tegata.flows.admin.keys import JWKS_MAX_AGE_SECONDS, published_seconds_for
 from tegata.identity.throttle import ThrottleLimits
 from tegata.postgres.ways_in import WayRules
-from tegata.settings.environment import PREFIX, SettingsError, add_managed_identity, given_as, read_text
+from tegata.settings.environment import (
+    PREFIX,
+    SettingsError,
+    SettingsUnavailable,
+    add_managed_identity,
+    given_as,
+    read_text,
+)
+from tegata.settings.references import is_reference, resolve
 from tegata.storage.records import AUDIT_RETENTION_DAYS
+
+if TYPE_CHECKING:
+    from tegata_credentials.sources import SecretSource
 
 Network = IPv4Network | IPv6Network
 
@@ -59,11 +71,20 @@ class Settings(BaseModel):
         description="TEGATA_DATABASE_URL leads through a PgBouncer with pool_mode=transaction: nothing of a session is "
         "relied upon. Without a pooler it only costs time.",
     )
-    database_auth: Literal["password", "managed_identity", "aws_iam"] = Field(
+    database_auth: Literal["password", "managed_identity", "aws_iam", "secret"] = Field(
         "password",
-        description="How logins prove who they are: a password in the URL, a token of Azure's managed identity, or one "
-        "of AWS IAM. Also DATABASE_AUTH; USE_MANAGED_IDENTITY=true means managed_identity.",
+        description="How logins prove who they are: a password in the URL, a token of Azure's managed identity, one of "
+        "AWS IAM, or user and password from a secret that is read anew when it has changed. Also DATABASE_AUTH; "
+        "USE_MANAGED_IDENTITY=true means managed_identity.",
     )
+    database_secret: str | None = Field(
+        None,
+        description="With TEGATA_DATABASE_AUTH=secret, where user and password of the application role are, e.g. "
+        "`awssm:tegata-prod-secret-database`, `file:/run/secrets/database.json`: a JSON object with `username` and "
+        "`password`. The URLs say where the database is, and name neither.",
+    )
+    maintenance_database_secret: str | None = Field(None, description="The same for TEGATA_MAINTENANCE_DATABASE_URL.")
+    migration_database_secret: str | None = Field(None, description="The same for TEGATA_MIGRATION_DATABASE_URL.")
     database_azure_client_id: str | None = Field(
         None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
     )
@@ -176,26 +197,40 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level to log.")
     log_format: Literal["json", "console"] = Field("json", description="Form of log lines.")
 
+    # Where values were read that the environment only refers to, by field.
+    _references: dict[str, str] = PrivateAttr(default_factory=dict)
+
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
-        """Read the settings. `overrides` (command line) win. Raises `SettingsError`."""
+    def from_environment(
+        cls, environ: Mapping[str, str], *, secrets: SecretSource | None = None, **overrides: Any
+    ) -> Settings:
+        """Read the settings, and the secrets they refer to. `overrides` (command line) win.
+
+        `secrets` is asked for references in place of the usual stores. Raises `SettingsError`.
+        """
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, field in cls.model_fields.items():
-            text = read_text(environ, name, secret=field.annotation == (SecretStr | None), problems=problems)
+            text = read_text(environ, name, secret=is_secret(field), problems=problems)
             if text is not None:
                 values[name] = text
         add_managed_identity(environ, values, problems)
         values.update({name: value for name, value in overrides.items() if value is not None})
-        if problems:
-            raise SettingsError(problems)
+        references = _references_in(environ, values)
+        _resolve(references, environ, secrets, values, problems)
         try:
-            return cls(**values)
+            made = cls(**values)
         except ValidationError as error:
             # The input is left out: it may be a secret.
             raise SettingsError(
                 [f"{given_as(environ, str(e['loc'][0]))}: {e['msg']}" for e in error.errors(include_input=False)]
             ) from None
+        made._references.update(references)
+        return made
+
+    def reference_of(self, name: str) -> str | None:
+        """Return where the value of the field `name` was read, if the environment only referred to it."""
+        return self._references.get(name)
 
     @property
     def ways_in(self) -> WayRules:
@@ -218,6 +253,44 @@ class Settings(BaseModel):
             longest_pause_seconds=self.throttle_longest_pause_seconds,
             window_seconds=self.throttle_window_seconds,
         )
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a setting holds a secret, which may come from a file or be a reference."""
+    return field.annotation == (SecretStr | None)
+
+
+def _references_in(environ: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+    # What a file holds is the value itself, whatever it looks like.
+    return {
+        name: values[name]
+        for name, field in Settings.model_fields.items()
+        if is_secret(field)
+        and isinstance(values.get(name), str)
+        and f"{PREFIX}{name.upper()}_FILE" not in environ
+        and is_reference(values[name])
+    }
+
+
+def _resolve(
+    references: Mapping[str, str],
+    environ: Mapping[str, str],
+    secrets: SecretSource | None,
+    values: dict[str, Any],
+    problems: list[str],
+) -> None:
+    """Put what references lead to in their place. Raises `SettingsError` if there is anything wrong so far."""
+    names = {given_as(environ, name): name for name in references}
+    found, unresolved = (
+        ({}, [])
+        if not references
+        else resolve({variable: references[name] for variable, name in names.items()}, environ, secrets)
+    )
+    passing = bool(unresolved) and not problems and all(problem.is_passing for problem in unresolved)
+    problems.extend(problem.sentence for problem in unresolved)
+    if problems:
+        raise (SettingsUnavailable if passing else SettingsError)(problems)
+    values.update({names[variable]: value for variable, value in found.items()})
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:

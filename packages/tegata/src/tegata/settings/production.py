@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from tegata.crypto.envelope import Envelope
 from tegata.settings.environment import PREFIX, SettingsError
 from tegata.settings.model import Settings
+from tegata.settings.references import reference_problem
 
 # More free failures than this is no throttling.
 _MOST_FREE_FAILURES = 1000
@@ -19,7 +20,7 @@ def check_for_production(settings: Settings) -> None:
     """Refuse settings that are unsafe in production, all at once. Raises `SettingsError`."""
     problems = [problem for check in _CHECKS if (problem := check(settings)) is not None]
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(list(dict.fromkeys(problems)))
 
 
 def _base_url(settings: Settings) -> str | None:
@@ -84,10 +85,45 @@ def way_problem(settings: Settings, name: str) -> str | None:
     url: SecretStr | None = getattr(settings, name)
     if url is None:
         return None
-    # An administrator has a password, and it is used once.
-    administrator = name == "bootstrap_database_url"
     variable = PREFIX + name.upper()
+    # An administrator has a password, and it is used once.
+    administrator = name not in _SECRETS
+    if not administrator and (problem := _secret_problem(settings, name)) is not None:
+        return problem
     return settings.ways_in.problem(variable, url.get_secret_value(), may_hold_password=administrator)
+
+
+# Which field says where user and password are, by the field of the URL. An administrator's login is its own affair.
+_SECRETS = {
+    "database_url": "database_secret",
+    "database_reader_url": "database_secret",
+    "database_listen_url": "database_secret",
+    "maintenance_database_url": "maintenance_database_secret",
+    "migration_database_url": "migration_database_secret",
+}
+
+
+def secret_of(settings: Settings, name: str) -> str | None:
+    """Return the reference to the secret that the login of the URL `name` takes user and password from, if it does."""
+    if settings.database_auth != "secret" or name not in _SECRETS:
+        return None
+    found: str | None = getattr(settings, _SECRETS[name])
+    return found
+
+
+def _secret_problem(settings: Settings, name: str) -> str | None:
+    variable = PREFIX + _SECRETS[name].upper()
+    reference: str | None = getattr(settings, _SECRETS[name])
+    if settings.database_auth != "secret":
+        if reference is None:
+            return None
+        return f"{variable} is set, which takes TEGATA_DATABASE_AUTH=secret; it is {settings.database_auth}"
+    if reference is None:
+        return (
+            f"{variable} is not set: with TEGATA_DATABASE_AUTH=secret it says where the user and password for "
+            f"{PREFIX}{name.upper()} are, e.g. awssm:tegata-prod-secret-database"
+        )
+    return reference_problem(variable, reference)
 
 
 def _proxies(settings: Settings) -> str | None:
