@@ -8,7 +8,7 @@ rotation at a time begin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -75,6 +75,10 @@ class ExclusiveStore(Protocol):
         """Enter as the only one, for as long as the context lasts. Raises `RotationBusy` at once if somebody is in."""
 
 
+def _unchecked() -> None:
+    """Find nothing to object to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Versions:
     """What a strategy works with in one step."""
@@ -85,6 +89,9 @@ class Versions:
     previous: SecretVersion | None
     pending: SecretVersion | None  # None in `create` only
     current_since: float | None = None  # when `current` became so, in seconds since the epoch, if the store knows
+    recheck: Callable[[], None] = field(default=_unchecked, repr=False)
+    """Asks the store again: raises `RotationRefused` if the token is not pending any more, `RotationBusy` if another
+    version is current. A strategy that holds a lock calls it under the lock, before it changes anything."""
 
 
 class Strategy(Protocol):

@@ -1,0 +1,94 @@
+"""Sets the password of one role: under a lock, after looking again, and as a verifier."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from tegata_credentials.rotation.errors import PasswordUpdateError, RotationBusy
+from tegata_credentials.rotation.postgres.pair import LoginPair, identifier
+from tegata_credentials.rotation.postgres.secret import Login
+from tegata_credentials.rotation.postgres.sessions import Session, StatementFailed, update_error
+
+# PostgreSQL documentation, "pg_authid": a text of this form is kept as it is; any other would be taken for a password.
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+", re.ASCII)
+
+_ROLE = "select rolcanlogin, coalesce(rolvaliduntil <= now(), false), oid from pg_catalog.pg_roles where rolname = %s"
+_GROUP = (
+    "select pg_catalog.pg_has_role(%s::oid, g.oid, 'member'), "
+    "exists (select from pg_catalog.pg_db_role_setting s, unnest(s.setconfig) c where s.setrole = %s::oid "
+    "and s.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database())) "
+    "and c in ('role=' || %s, 'role=' || quote_ident(%s))) "
+    "from pg_catalog.pg_roles g where g.rolname = %s"
+)
+_SETTER = (
+    "select has_function_privilege(p.oid, 'execute') and has_schema_privilege(n.oid, 'usage') "
+    "from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace "
+    "where n.nspname = %s and p.proname = 'set_verifier' "
+    "and pg_catalog.pg_get_function_identity_arguments(p.oid) = 'login name, verifier text'"
+)
+
+
+def lock_key(secret: str) -> int:
+    """Return the key of the advisory lock of a secret: 64 bits, signed, of its ARN's digest."""
+    return int.from_bytes(hashlib.sha256(b"tegata-rotation\0" + secret.encode()).digest()[:8], "big", signed=True)
+
+
+def change_password(
+    session: Session, secret: str, login: Login, recheck: Callable[[], None], pair: LoginPair | None = None
+) -> None:
+    """Set the password in one transaction under the secret's lock, and commit.
+
+    `recheck` is called under the lock and raises if this is not to be done any more. Raises `RotationBusy`,
+    `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless the
+    connection broke at the commit: then a repetition finds out.
+    """
+    try:
+        # A login of the pair becomes the group by itself, and an administrator may too: nobody's rights but its own.
+        session.execute("set role none")
+        ((is_free,),) = session.execute("select pg_catalog.pg_try_advisory_xact_lock(%s)", lock_key(secret))
+        if not is_free:
+            raise RotationBusy("another invocation is setting the password of this secret")
+        recheck()
+        _check_role(session, login.username, pair)
+        session.execute(*_statement(session, login, pair))
+        session.commit()
+    except StatementFailed as failed:
+        failure = update_error(failed)
+    else:
+        return
+    raise failure
+
+
+def _check_role(session: Session, username: str, pair: LoginPair | None) -> None:
+    found = session.execute(_ROLE, username)
+    if not found:
+        raise PasswordUpdateError(f"there is no role {username}: run the set-up, which makes the roles")
+    can_login, has_ended, oid = found[0]
+    if not can_login:
+        raise PasswordUpdateError(f"the role {username} may not log in: alter role {identifier(username)} login")
+    if has_ended:
+        raise PasswordUpdateError(f"the password of {username} has an end that is past: set VALID UNTIL 'infinity'")
+    if pair is None:
+        return
+    group = session.execute(_GROUP, oid, oid, pair.group, pair.group, pair.group)
+    if not group:
+        raise PasswordUpdateError(f"there is no role {pair.group}: run the set-up, which makes the roles")
+    is_member, becomes = group[0]
+    if not is_member:
+        raise PasswordUpdateError(f"{username} is no member of {pair.group}: run the set-up")
+    if not becomes:
+        raise PasswordUpdateError(f"{username} does not become {pair.group} at login: run the set-up")
+
+
+def _statement(session: Session, login: Login, pair: LoginPair | None) -> tuple[str, *tuple[object, ...]]:
+    verifier = session.verifier(login)
+    if _VERIFIER.fullmatch(verifier) is None:
+        raise PasswordUpdateError("the driver has made no SCRAM verifier, and a clear password is not sent")
+    if pair is not None:
+        allowed = session.execute(_SETTER, pair.setter_schema)
+        if allowed and allowed[0][0]:
+            setter = f"{identifier(pair.setter_schema)}.set_verifier"
+            return f"select {setter}(%s::name, %s::text)", login.username, str(verifier)
+    return (f"alter role {identifier(login.username)} password '{verifier}'",)
