@@ -153,6 +153,23 @@ class Settings(BaseModel):
     jwks_max_age_seconds: int = Field(
         JWKS_MAX_AGE_SECONDS, ge=0, le=86_400, description="How long others may keep the JWKS: its `max-age`."
     )
+    rotation_administrator: str | None = Field(
+        None,
+        description="Where the login is that may set the passwords of Tegata's own logins, e.g. "
+        "`awssm:tegata-prod-secret-rotator`. With it `tegata worker` and `tegata secrets` rotate "
+        "TEGATA_DATABASE_SECRET, TEGATA_MAINTENANCE_DATABASE_SECRET and TEGATA_MIGRATION_DATABASE_SECRET.",
+    )
+    rotation_days: float = Field(
+        30.0, ge=0, le=3650, description="How old a password of these logins becomes; 0 means for ever."
+    )
+    rotation_file: Path | None = Field(
+        None, description="YAML file of more secrets to rotate, documents of the kind RotatedSecret."
+    )
+    rotation_ca: Path | None = Field(
+        None,
+        description="Certificates that databases' own are verified with while passwords are rotated; without it those "
+        "that the secret names as `sslrootcert`.",
+    )
     allow_loopback_http: bool = Field(
         False,
         description="Allow http on loopback in redirect and logout URIs and as targets of outgoing calls "
