@@ -117,7 +117,7 @@ class RotationService:
     def begin(self, secret_id: str, token: str | None = None, *, is_immediate: bool = True) -> str:
         """Ask for a rotation, through the fault proxy as everybody does; its events are then in `events`."""
         token = token or new_token()
-        client = self._stand_in.client()
+        client = self._stand_in.client(config=_one_try())
         try:
             client.rotate_secret(SecretId=secret_id, ClientRequestToken=token, RotateImmediately=is_immediate)
         finally:
@@ -269,3 +269,9 @@ class RotationService:
         found: dict[str, Any] = self._stand_in.control("POST", "/", "DescribeSecret", {"SecretId": secret})
         labels: dict[str, list[str]] = found["VersionIdsToStages"]
         return labels
+
+
+def _one_try() -> Any:
+    from botocore.config import Config
+
+    return Config(retries={"total_max_attempts": 1})

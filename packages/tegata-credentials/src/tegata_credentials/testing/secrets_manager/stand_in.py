@@ -47,7 +47,7 @@ class StandIn:
 
     def __init__(self, *, region: str = REGION) -> None:
         for module, words in (("moto", "moto[server]"), ("boto3", "tegata-credentials[aws]")):
-            if importlib.util.find_spec(module) is None:
+            if not _is_installed(module):
                 raise StandInError(f"`{module}` is not installed: install `{words}`")
         self.region = region
         self._process: subprocess.Popen[str] | None = None
@@ -208,6 +208,13 @@ class StandIn:
 def new_token() -> str:
     """Return a ClientRequestToken, as an SDK makes one."""
     return str(uuid.uuid4())
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _server_environment() -> dict[str, str]:
