@@ -21,7 +21,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,17 @@ from tegata_credentials.errors import (
     SecretNotFound,
     SecretUnavailable,
 )
+from tegata_credentials.rotation.durable_files import (
+    DRAFT,
+    Broken,
+    Exposed,
+    check_directory,
+    draft,
+    locked,
+    read,
+    sync,
+    write,
+)
 from tegata_credentials.rotation.errors import RotationBusy, RotationRefused
 from tegata_credentials.rotation.ports import CURRENT, PENDING, PREVIOUS, Labels
 from tegata_credentials.token_state import HiddenText
@@ -45,8 +55,7 @@ VERSIONS, LABELS, LINK, LOCK, ROTATING = "versions", "labels.json", "current", "
 _OURS = frozenset({VERSIONS, LABELS, LINK, LOCK, ROTATING})
 _NAME = re.compile(r"[A-Za-z0-9_+=@-][A-Za-z0-9_+=@.-]*(/[A-Za-z0-9_+=@-][A-Za-z0-9_+=@.-]*)*")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
-_DRAFT, _DRAFT_LINK = ".draft", ".draft-link"  # one writer at a time: a crash leaves at most one of each
-_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
+_DRAFT_LINK = ".draft-link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,9 @@ class _Book:
     def marked(self, label: str, version: str, since: float) -> _Book:
         made = self.made.get(version, since)
         return _Book({**self.marks, label: _Mark(version, since)}, {**self.made, version: made})
+
+    def announced(self, version: str, since: float) -> _Book:
+        return _Book({**self.marks, PENDING: _Mark(version, since)}, self.made)
 
     def without(self, label: str, version: str) -> _Book:
         marks = {name: mark for name, mark in self.marks.items() if (name, mark.version) != (label, version)}
@@ -111,10 +123,10 @@ class FileVersions:
         token = _checked(secret, token or str(uuid.uuid4()))
         with _told(secret):
             place = self._made(secret)
-            with _locked(place):
+            with locked(place / LOCK):
                 if (place / LABELS).exists():
                     raise RotationRefused(f"secret {secret} exists already")
-                _write(place / VERSIONS, token, text)
+                write(place / VERSIONS, token, text)
                 _commit(place, _Book({}, {}).marked(CURRENT, token, self.now()))
         return token
 
@@ -123,7 +135,8 @@ class FileVersions:
         with _told(secret):
             book = _read_book(self._found(secret))
             moved = {label: mark.since for label, mark in book.marks.items()}
-            return Labels(secret, secret, {version: book.stages(version) for version in book.made}, moved)
+            names = [*book.made, *(mark.version for mark in book.marks.values())]
+            return Labels(secret, secret, {version: book.stages(version) for version in names}, moved)
 
     def read(self, secret: str, *, stage: str | None = None, version: str | None = None) -> SecretVersion:
         """Return one version, by label or by name or by both (then both must agree); AWSCURRENT if neither is given."""
@@ -137,7 +150,23 @@ class FileVersions:
                 version = book.marks[stage].version
             if version not in book.made or (stage is not None and stage not in book.stages(version)):
                 raise SecretNotFound(secret, f"there is no version {version[:64]}, or it is not {stage or 'kept'}")
-            return SecretVersion(secret, version, _read(place / VERSIONS / version), book.stages(version))
+            return SecretVersion(secret, version, read(place / VERSIONS / version), book.stages(version))
+
+    def announce(self, secret: str, token: str) -> None:
+        """Give AWSPENDING to `token`, which has no value yet. The same again changes nothing.
+
+        Raises `RotationBusy` while another rotation is unfinished, `RotationRefused` if the token has been used.
+        """
+        _checked(secret, token)
+        with self._writing(secret) as (place, book):
+            pending = book.marks.get(PENDING)
+            if pending is not None and pending.version == token:
+                return
+            if pending is not None and not book.stages(pending.version) & {CURRENT, PREVIOUS}:
+                raise RotationBusy(f"the rotation {pending.version} of secret {secret} is unfinished")
+            if token in book.made:
+                raise RotationRefused(f"version {token} of secret {secret} has been made already")
+            _commit(place, book.announced(token, self.now()))
 
     def put_pending(self, secret: str, token: str, text: HiddenText) -> None:
         """Keep `text` as version `token` with AWSPENDING. The same again changes nothing.
@@ -147,10 +176,10 @@ class FileVersions:
         _checked(secret, token)
         with self._writing(secret) as (place, book):
             if token in book.made:
-                if _read(place / VERSIONS / token) != text:
+                if read(place / VERSIONS / token) != text:
                     raise RotationRefused(f"version {token} of secret {secret} has another value already")
                 return
-            _write(place / VERSIONS, token, text)
+            write(place / VERSIONS, token, text)
             self._keep(place, book.marked(PENDING, token, self.now()))
 
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
@@ -178,7 +207,7 @@ class FileVersions:
         The lock ends with the process that holds it, however it ends.
         """
         with _told(secret):
-            held = os.open(self._found(secret) / ROTATING, os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
+            held = os.open(self._found(secret) / ROTATING, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with _told(secret):
                 _take(secret, held)
@@ -193,7 +222,7 @@ class FileVersions:
     def _writing(self, secret: str) -> Iterator[tuple[Path, _Book]]:
         with _told(secret):
             place = self._found(secret)
-            with _locked(place):
+            with locked(place / LOCK):
                 book = _read_book(place)
                 if _linked(place) != book.marks[CURRENT].version:  # left by a promotion that was never resumed
                     _point(place, book.marks[CURRENT].version)
@@ -203,13 +232,13 @@ class FileVersions:
         for part in self._path(secret):
             if not part.is_dir():
                 part.mkdir(mode=0o700, exist_ok=True)
-                _sync(part.parent)
+                sync(part.parent)
         return self._found(secret)
 
     def _found(self, secret: str) -> Path:
         path = self._path(secret)
         for part in path:
-            _check_directory(part)
+            check_directory(part)
         return path[-2]
 
     def _path(self, secret: str) -> list[Path]:
@@ -242,9 +271,9 @@ def _told(secret: str) -> Iterator[None]:
     """Turn what the operating system says into the errors of secrets; neither repeats a value."""
     try:
         yield
-    except _Exposed as error:
+    except Exposed as error:
         raise SecretAccessDenied(secret, str(error)) from None
-    except _Broken as error:
+    except Broken as error:
         raise SecretMalformed(secret, str(error)) from None
     except FileNotFoundError:
         raise SecretNotFound(secret, "there is no such file") from None
@@ -254,80 +283,31 @@ def _told(secret: str) -> Iterator[None]:
         raise kind(secret, error.strerror or type(error).__name__) from None
 
 
-class _Exposed(Exception):
-    """Somebody else could read or change it."""
-
-
-class _Broken(Exception):
-    """Not a file of this store."""
-
-
-def _check_directory(path: Path) -> None:
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        raise _Exposed(f"{path.name} is not a directory")
-    _check_owner(path.name, found)
-
-
-def _check_owner(name: str, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise _Exposed(f"{name} belongs to user id {found.st_uid}, and this process is {os.geteuid()}")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        mode = "700" if stat.S_ISDIR(found.st_mode) else "600"
-        raise _Exposed(f"others may use {name}: chmod {mode}")
-
-
-def _read(path: Path) -> HiddenText:
-    with open(os.open(path, os.O_RDONLY | _OPEN), "rb") as file:
-        _check_owner(path.name, os.fstat(file.fileno()))
-        try:
-            return HiddenText(file.read(), "utf-8")
-        except UnicodeDecodeError:
-            raise _Broken(f"{path.name} is not UTF-8") from None
-
-
 def _read_book(place: Path) -> _Book:
     try:
-        found: Any = json.loads(_read(place / LABELS))
+        found: Any = json.loads(read(place / LABELS))
         marks = {str(label): _Mark(str(v["version"]), float(v["since"])) for label, v in found["labels"].items()}
         book = _Book(marks, {str(version): float(made) for version, made in found["versions"].items()})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _Broken(f"{LABELS} cannot be read") from None
-    labelled = {mark.version for mark in marks.values()}
-    if CURRENT not in marks or not labelled <= book.made.keys() or not all(map(_TOKEN.fullmatch, book.made)):
-        raise _Broken(f"{LABELS} contradicts itself")
+        raise Broken(f"{LABELS} cannot be read") from None
+    labelled = {mark.version for label, mark in marks.items() if label != PENDING}
+    if (
+        CURRENT not in marks
+        or not labelled <= book.made.keys()
+        or not all(_TOKEN.fullmatch(name) for name in (*book.made, *labelled))
+    ):
+        raise Broken(f"{LABELS} contradicts itself")
     return book
 
 
 def _commit(place: Path, book: _Book) -> None:
     """Move the labels, and `current` if AWSCURRENT moves. What needs room on the disk is done before either."""
     labels = {label: {"version": mark.version, "since": mark.since} for label, mark in sorted(book.marks.items())}
-    _draft(place, _DRAFT, json.dumps({"labels": labels, "versions": dict(book.made)}, indent=1) + "\n")
+    draft(place, DRAFT, json.dumps({"labels": labels, "versions": dict(book.made)}, indent=1) + "\n")
     if _linked(place) != book.marks[CURRENT].version:
         _point(place, book.marks[CURRENT].version)
-    os.replace(place / _DRAFT, place / LABELS)
-    _sync(place)
-
-
-def _write(place: Path, name: str, text: str) -> None:
-    """Put a whole file in its place, on the disk for good, or leave everything as it was."""
-    _draft(place, _DRAFT, text)
-    os.replace(place / _DRAFT, place / name)
-    _sync(place)
-
-
-def _draft(place: Path, name: str, text: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(place / name)
-    try:
-        with open(os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, 0o600), "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            os.unlink(place / name)
-        raise
+    os.replace(place / DRAFT, place / LABELS)
+    sync(place)
 
 
 def _point(place: Path, token: str) -> None:
@@ -335,7 +315,7 @@ def _point(place: Path, token: str) -> None:
         os.unlink(place / _DRAFT_LINK)
     os.symlink(f"{VERSIONS}/{token}", place / _DRAFT_LINK)
     os.replace(place / _DRAFT_LINK, place / LINK)
-    _sync(place)
+    sync(place)
 
 
 def _linked(place: Path) -> str | None:
@@ -343,24 +323,6 @@ def _linked(place: Path) -> str | None:
         return os.readlink(place / LINK).removeprefix(f"{VERSIONS}/")
     except OSError:
         return None
-
-
-def _sync(directory: Path) -> None:
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    held = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
 
 
 def _take(secret: str, held: int) -> None:

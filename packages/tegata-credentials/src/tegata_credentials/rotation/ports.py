@@ -1,9 +1,9 @@
 """What rotation needs of the world: a store of versions, and a strategy that knows what the secret opens.
 
 Nothing here imports AWS or a driver. The steps and their contract: AWS Secrets Manager User Guide, "Rotation by Lambda
-function"; the same contract holds for every store. Two things a store may offer beyond the contract, and nobody relies
-on: `Labels.moved_at`, from which whoever makes `Versions` fills `current_since`; and `ExclusiveStore`, which lets one
-rotation at a time begin.
+function"; the same contract holds for every store. Three things a store may offer beyond the contract, and nobody
+relies on: `Labels.moved_at`, from which whoever makes `Versions` fills `current_since`; `ExclusiveStore`, which lets
+one rotation at a time run; and `AnnouncingStore`, which remembers a token before it has a value.
 """
 
 from __future__ import annotations
@@ -75,6 +75,14 @@ class ExclusiveStore(Protocol):
         """Enter as the only one, for as long as the context lasts. Raises `RotationBusy` at once if somebody is in."""
 
 
+@runtime_checkable
+class AnnouncingStore(Protocol):
+    """A store that can remember that a rotation has begun before there is a value, as RotateSecret does."""
+
+    def announce(self, secret: str, token: str) -> None:
+        """Give AWSPENDING to `token`, which has no value yet. Raises `RotationBusy` while another is unfinished."""
+
+
 def _unchecked() -> None:
     """Find nothing to object to."""
 
@@ -110,4 +118,14 @@ class Strategy(Protocol):
         """Raise `TestFailed` unless `versions.previous` still works, so that a rollback may make it current."""
 
 
-__all__ = ["CURRENT", "PENDING", "PREVIOUS", "ExclusiveStore", "Labels", "Strategy", "VersionStore", "Versions"]
+__all__ = [
+    "CURRENT",
+    "PENDING",
+    "PREVIOUS",
+    "AnnouncingStore",
+    "ExclusiveStore",
+    "Labels",
+    "Strategy",
+    "VersionStore",
+    "Versions",
+]
