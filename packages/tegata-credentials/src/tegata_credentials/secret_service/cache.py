@@ -1,0 +1,334 @@
+"""The cache: who fetches, who waits, and what everybody is told. The rules themselves stand in `entry`.
+
+One lock guards the change of an entry and of the flight beside it; nothing is read, waited for or called under it. Who
+finds a fresh entry takes no lock. Fetches run in threads of their own (`workers`), so that neither an event loop nor a
+cancelled caller holds one up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from tegata_credentials.errors import SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
+from tegata_credentials.observer import Observer
+from tegata_credentials.secret_service import figures
+from tegata_credentials.secret_service.entry import Entry, Standing
+from tegata_credentials.secret_service.flights import Flight, Pause, Steps, Wait
+from tegata_credentials.secret_service.policy import CachePolicy
+from tegata_credentials.secret_service.timing import Timing
+from tegata_credentials.secret_service.workers import Workers
+from tegata_credentials.sources import SecretSource
+from tegata_credentials.versions import CURRENT, PENDING, SecretVersion
+
+log = logging.getLogger("tegata_credentials.secrets")
+
+ROUNDS = 5
+"""How often a reader looks again when what it waited for has been refused by somebody else meanwhile."""
+
+Callback = Callable[[str, SecretVersion], None]
+
+
+class Slot:
+    """One secret at one stage: what is known of it, and the fetch under way."""
+
+    __slots__ = ("entry", "flight", "hits", "secret", "stage", "stale", "told_hits", "told_stale")
+
+    def __init__(self, secret: str, stage: str) -> None:
+        self.secret = secret
+        self.stage = stage
+        self.entry = Entry()
+        self.flight: Flight | None = None
+        self.hits = itertools.count()  # `next` of it is one step, also with many threads
+        self.stale = itertools.count()
+        self.told_hits = self.told_stale = 0
+
+
+class Reading(NamedTuple):
+    """What a reader gets: the entry, the version in it, and how old it is."""
+
+    entry: Entry
+    version: SecretVersion
+    stage: str
+    is_stale: bool
+
+
+class SecretCache:
+    """Keeps the versions of secrets. Read through `SecretService`."""
+
+    def __init__(self, source: SecretSource, policy: CachePolicy, observer: Observer, timing: Timing) -> None:
+        self.policy = policy
+        self.timing = timing
+        self._source = source
+        self._observer = observer
+        self._slots: dict[tuple[str, str], Slot] = {}
+        self._callbacks: tuple[Callback, ...] = ()
+        self._is_closed = False
+        self._start()
+        if hasattr(os, "register_at_fork"):
+            restart = weakref.WeakMethod(self._restart)
+            os.register_at_fork(after_in_child=lambda: (call := restart()) and call())
+
+    def _start(self) -> None:
+        policy, ticks = self.policy, self.timing.ticks
+        self._lock = threading.Lock()
+        self._workers = Workers(policy.threads, slow_after=policy.slow_after, ticks=ticks, name="tegata-secrets")
+        self._tellers = Workers(1, slow_after=float("inf"), ticks=ticks, name="tegata-secrets-changed")
+
+    def _restart(self) -> None:
+        """Begin anew in a forked process, where the threads are gone and locks may be held by nobody."""
+        self._start()
+        now = self.timing.now()
+        for slot in self._slots.values():
+            slot.flight = None
+            slot.entry = slot.entry.inherited(now, self.policy, self.timing.share())
+
+    def slot(self, secret: str, stage: str = CURRENT) -> Slot:
+        """Return the place of a secret; it is made when it is first asked for."""
+        found = self._slots.get((secret, stage))
+        return found or self._slots.setdefault((secret, stage), Slot(secret, stage))
+
+    def read(self, slot: Slot) -> Steps[Reading]:
+        """Return a version that may be used now. Raises a `SecretError` of the caller's own."""
+        since = self.timing.ticks()
+        for _ in range(ROUNDS):
+            now, entry = self.timing.now(), slot.entry
+            standing = entry.standing(now, self.policy)
+            if standing is Standing.AGEING:
+                self._depart([slot])
+            if standing in (Standing.FRESH, Standing.AGEING) and entry.version is not None:
+                next(slot.hits)
+                return Reading(entry, entry.version, slot.stage, False)
+            self._depart([slot])
+            flight = slot.flight
+            if flight is not None:
+                yield from self._await(flight, standing)
+            if (found := self._outcome(slot, flight, since)) is not None:
+                return found
+        raise SecretUnavailable(slot.secret, "each version was refused before it could be used")
+
+    def _await(self, flight: Flight, standing: Standing) -> Steps[None]:
+        patience = self.policy.patience if standing is Standing.STALE else self.policy.fetch_timeout
+        ends = flight.started + patience
+        while not flight.is_landed and (rest := ends - self.timing.ticks()) > 0:
+            yield Wait(flight, min(rest, self.policy.slow_after))
+            with suppress(RuntimeError):
+                self._workers.look_after_slow_ones()
+
+    def _outcome(self, slot: Slot, flight: Flight | None, since: float) -> Reading | None:
+        """Say what a reader gets who came at `since` and has waited enough, or None if it should look again."""
+        now, entry = self.timing.now(), slot.entry
+        error = flight.error if flight is not None else entry.refusal(now)
+        if entry.version is not None and not entry.is_doubted:
+            if entry.read_at.ticks >= since:
+                return Reading(entry, entry.version, slot.stage, False)
+            if entry.standing(now, self.policy) is not Standing.ABSENT:
+                next(slot.stale)
+                return Reading(entry, entry.version, slot.stage, True)
+        if flight is not None and not flight.is_landed:
+            raise SecretUnavailable(slot.secret, f"no answer within {self.policy.fetch_timeout:g} s")
+        if error is not None:
+            raise error.again()
+        return None
+
+    def read_many(self, slots: Sequence[Slot]) -> Steps[dict[str, Reading | SecretError]]:
+        """Return what can be had of each, asking the store once for all that are missing."""
+        now = self.timing.now()
+        self._depart([s for s in slots if s.entry.standing(now, self.policy) is not Standing.FRESH])
+        found: dict[str, Reading | SecretError] = {}
+        for slot in slots:
+            try:
+                found[slot.secret] = yield from self.read(slot)
+            except SecretError as error:
+                found[slot.secret] = error.again()
+        return found
+
+    def seek(self, slot: Slot, refused: set[str], *, budget: float, allow_pending: bool) -> Steps[Reading]:
+        """Return a version that is not among those refused, waiting `budget` seconds for one.
+
+        AWSCURRENT is read again at once, then ever more seldom, together with everybody who waits for it. With
+        `allow_pending` AWSPENDING is the last resort. If there is nothing else, returns the refused version that the
+        store says is the current one. Raises a `SecretError` when the store does not say.
+        """
+        spent, began = 0.0, self.timing.ticks()
+        while True:
+            for version in refused:
+                self.doubt(slot, version)
+            found = yield from self.read(slot)
+            if found.version.version not in refused:
+                return found
+            pause = max(found.entry.recheck_in(self.timing.now(), self.policy), self.policy.first_recheck)
+            if max(spent, self.timing.ticks() - began) + pause > budget:
+                break
+            yield Pause(pause)
+            spent += pause
+        if allow_pending:
+            waiting = self.slot(slot.secret, PENDING)
+            if waiting.entry.read_at.age(self.timing.now()) > self.policy.first_recheck:
+                self.doubt(waiting, None)
+            with suppress(SecretNotFound):
+                pending = yield from self.read(waiting)
+                if pending.version.version not in refused:
+                    return pending
+        return found
+
+    def doubt(self, slot: Slot, refused: str | None) -> bool:
+        """Have the secret read again if `refused` is the version at hand (None: whichever it is)."""
+        with self._lock:
+            before = slot.entry
+            slot.entry = before.doubted(refused, self.timing.now(), self.policy)
+            return slot.entry is not before
+
+    def accept(self, slot: Slot, version: str) -> None:
+        """Note that a login with this version has succeeded."""
+        if slot.entry.confirmations:
+            with self._lock:
+                slot.entry = slot.entry.accepted(version)
+
+    def on_change(self, callback: Callback) -> Callable[[], None]:
+        """Have `callback` called with each further version; returns what ends that."""
+        with self._lock:
+            self._callbacks += (callback,)
+
+        def stop() -> None:
+            with self._lock:
+                self._callbacks = tuple(kept for kept in self._callbacks if kept is not callback)
+
+        return stop
+
+    def close(self) -> None:
+        """Forget everything; reads fail from now on. A fetch under way ends by itself."""
+        with self._lock:
+            self._is_closed = True
+            slots, self._slots = list(self._slots.values()), {}
+        for slot in slots:
+            self._tell_reads(slot)
+            slot.entry = Entry()
+        self._source.close()
+
+    def _depart(self, slots: Sequence[Slot]) -> None:
+        """Begin to fetch those for which there is no fetch yet and no recent failure."""
+        now = self.timing.now()
+        boarding: list[tuple[Slot, Flight]] = []
+        with self._lock:
+            for slot in slots:
+                if self._is_closed:
+                    raise SecretUnavailable(slot.secret, "the service is closed")
+                entry = slot.entry
+                is_needless = entry.standing(now, self.policy) is Standing.FRESH or entry.refusal(now) is not None
+                if slot.flight is None and not is_needless:
+                    slot.flight = Flight(entry.generation, now.ticks)
+                    slot.entry = entry.departed(now, self.policy)
+                    boarding.append((slot, slot.flight))
+        if len(boarding) == 1:
+            self._board(*boarding[0])
+        elif boarding:
+            self._submit(lambda: self._fly_together(boarding), boarding)
+
+    def _board(self, slot: Slot, flight: Flight) -> None:
+        self._submit(lambda: self._fly(slot, flight), [(slot, flight)])
+
+    def _submit(self, job: Callable[[], None], boarding: list[tuple[Slot, Flight]]) -> None:
+        try:
+            self._workers.submit(job)
+        except RuntimeError:
+            for slot, flight in boarding:
+                self._land(slot, flight, SecretUnavailable(slot.secret, "no thread could be started"))
+
+    def _fly(self, slot: Slot, flight: Flight) -> None:
+        began = self.timing.ticks()
+        outcome: SecretVersion | SecretError = SecretUnavailable(slot.secret, "the source failed")
+        try:
+            outcome = self._fetch(slot)
+        finally:
+            self._land(slot, flight, outcome)
+            self._observer.metric(figures.FETCH_DURATION, (self.timing.ticks() - began) * 1e3, "Milliseconds")
+
+    def _fetch(self, slot: Slot) -> SecretVersion | SecretError:
+        try:
+            return self._source.fetch(slot.secret, stage=slot.stage)
+        except SecretError as error:
+            return error.again()
+        except Exception as error:  # noqa: BLE001 - of an unknown source; its text may hold anything, also a value
+            return SecretUnavailable(slot.secret, type(error).__name__)
+
+    def _fly_together(self, boarding: list[tuple[Slot, Flight]]) -> None:
+        began = self.timing.ticks()
+        found = self._fetch_many([slot.secret for slot, _ in boarding])
+        self._observer.metric(figures.FETCH_DURATION, (self.timing.ticks() - began) * 1e3, "Milliseconds")
+        for slot, flight in boarding:
+            outcome = found.get(slot.secret)
+            if outcome is None:
+                self._board(slot, flight)  # one by one: the store may not allow the other call
+            else:
+                self._land(slot, flight, outcome)
+
+    def _fetch_many(self, secrets: list[str]) -> dict[str, SecretVersion | SecretError]:
+        try:
+            answers = self._source.fetch_many(secrets)
+            return {name: a.again() if isinstance(a, SecretError) else a for name, a in answers.items()}
+        except (SecretThrottled, SecretUnavailable) as error:
+            return {secret: type(error)(secret, error.hint) for secret in secrets}
+        except Exception:  # noqa: BLE001 - whatever it is, each is asked for alone and says what is wrong with it
+            return {}
+
+    def _land(self, slot: Slot, flight: Flight, outcome: SecretVersion | SecretError) -> None:
+        now = self.timing.now()
+        with self._lock:
+            before = slot.entry
+            if slot.flight is not flight or self._is_closed:
+                flight.error = SecretUnavailable(slot.secret, "the service is closed")
+                outcome = flight.error
+            elif isinstance(outcome, SecretError):
+                flight.error = outcome
+                slot.entry = before.failed(outcome, now, self.policy, self.timing.share())
+            else:
+                slot.entry = before.landed(outcome, flight.generation, now, self.policy, self.timing.share())
+                self._tell_change(slot, before, outcome)
+            slot.flight = None
+        flight.land()
+        self._tell(slot, outcome)
+
+    def _tell(self, slot: Slot, outcome: SecretVersion | SecretError) -> None:
+        scheme = self._source.scheme
+        facts = {"secret": slot.secret, "stage": slot.stage, "source": scheme}
+        if isinstance(outcome, SecretError):
+            log.warning("secret not read", extra={"secret": slot.secret, "reason": outcome.reason})
+            self._observer.metric(figures.FETCH_FAILED, reason=outcome.reason, source=scheme)
+            if isinstance(outcome, SecretThrottled):
+                self._observer.metric(figures.FETCH_THROTTLED, source=scheme)
+            self._observer.audit(figures.READ_FAILED, reason=outcome.reason, **facts)
+        else:
+            self._observer.metric(figures.FETCH_SUCCEEDED, source=scheme)
+            self._observer.audit(figures.READ, version=outcome.version, **facts)
+        self._tell_reads(slot)
+
+    def _tell_reads(self, slot: Slot) -> None:
+        hits, stale = next(slot.hits), next(slot.stale)
+        if hits > slot.told_hits:
+            self._observer.metric(figures.CACHE_HITS, hits - slot.told_hits)
+        if stale > slot.told_stale:
+            self._observer.metric(figures.STALE_SERVED, stale - slot.told_stale)
+        slot.told_hits, slot.told_stale = hits + 1, stale + 1
+
+    def _tell_change(self, slot: Slot, before: Entry, version: SecretVersion) -> None:
+        if slot.stage != CURRENT or before.last_seen in (None, version.version):
+            return
+        with suppress(RuntimeError):  # of a program that is ending
+            self._tellers.submit(lambda: self._tell_callbacks(slot.secret, str(before.last_seen), version))
+
+    def _tell_callbacks(self, secret: str, before: str, version: SecretVersion) -> None:
+        self._observer.metric(figures.VERSION_CHANGED)
+        self._observer.audit(figures.CHANGED, secret=secret, before=before, version=version.version)
+        for callback in self._callbacks:
+            try:
+                callback(secret, version)
+            except Exception as error:  # noqa: BLE001 - of the program's own; the others are to be told all the same
+                log.error("on_change callback failed", extra={"secret": secret, "error": type(error).__name__})
+                self._observer.metric(figures.CALLBACK_FAILED)

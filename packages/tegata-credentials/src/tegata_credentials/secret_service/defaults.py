@@ -1,0 +1,64 @@
+"""Values for a machine without a store of secrets: the development profile only."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from tegata_credentials.errors import SecretError, SecretNotFound
+from tegata_credentials.sources import SecretSource
+from tegata_credentials.token_state import HiddenText
+from tegata_credentials.versions import CURRENT, SecretVersion
+
+log = logging.getLogger("tegata_credentials.secrets")
+
+Default = str | Mapping[str, Any]
+
+
+class WithDefaults:
+    """A source that answers with a default, and a warning, what another source does not have.
+
+    Only `SecretNotFound` is answered: a refusal or an outage stays what it is.
+    """
+
+    def __init__(self, source: SecretSource, defaults: Mapping[str, Default]) -> None:
+        self._source = source
+        self._texts = {
+            secret: HiddenText(default if isinstance(default, str) else json.dumps(default))
+            for secret, default in defaults.items()
+        }
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("defaults are not pickled: they stay in the memory of one process")
+
+    @property
+    def scheme(self) -> str:
+        """That of the source behind."""
+        return self._source.scheme
+
+    def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
+        """Return what the source has, or the default."""
+        try:
+            return self._source.fetch(secret, stage=stage)
+        except SecretNotFound:
+            if stage != CURRENT or secret not in self._texts:
+                raise
+        return self._default(secret)
+
+    def fetch_many(self, secrets: Sequence[str]) -> dict[str, SecretVersion | SecretError]:
+        """Return what the source has, or the default, for each."""
+        found = dict(self._source.fetch_many(secrets))
+        for secret in secrets:
+            if secret in self._texts and isinstance(found.get(secret), SecretNotFound):
+                found[secret] = self._default(secret)
+        return found
+
+    def close(self) -> None:
+        """Close the source behind."""
+        self._source.close()
+
+    def _default(self, secret: str) -> SecretVersion:
+        log.warning("secret not found: the default of the development profile is used", extra={"secret": secret})
+        return SecretVersion(secret, "default", self._texts[secret], frozenset({CURRENT}))

@@ -1,0 +1,27 @@
+"""What the service tells its `Observer`: the names of figures and acts, in one place. None carries a value."""
+
+from __future__ import annotations
+
+FETCH_SUCCEEDED = "SecretFetchSucceeded"
+"""A version was read from the store (Count; dimension `source`)."""
+FETCH_FAILED = "SecretFetchFailed"
+"""The store did not give it (Count; `source`, `reason`: the word of the error)."""
+FETCH_THROTTLED = "SecretFetchThrottled"
+"""Of these, how often the store still said "slow down" after the last retry (Count; `source`)."""
+FETCH_DURATION = "SecretFetchDuration"
+"""How long the store took, also when it failed (Milliseconds; `source`)."""
+CACHE_HITS = "SecretCacheHits"
+"""Reads that were answered from memory; added up and told with the next fetch (Count)."""
+STALE_SERVED = "SecretStaleServed"
+"""Reads that got a value past its life because the store did not answer; told like hits (Count)."""
+VERSION_CHANGED = "SecretVersionChanged"
+"""Another version than before was read (Count)."""
+CALLBACK_FAILED = "SecretChangeCallbackFailed"
+"""A callback of `on_change` has raised (Count)."""
+
+READ = "secret.read"
+"""`secret`, `version`, `stage`, `source`."""
+READ_FAILED = "secret.read_failed"
+"""`secret`, `reason`, `stage`, `source`."""
+CHANGED = "secret.changed"
+"""`secret`, `before`, `version`."""

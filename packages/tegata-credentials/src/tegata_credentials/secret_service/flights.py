@@ -1,0 +1,112 @@
+"""One fetch that many wait for, in threads and in event loops; and waiting written once for both.
+
+A read is a generator that yields what it waits for and returns what was read. `drive` runs it in a thread, `adrive` in
+an event loop. Whoever stops waiting, by timeout or cancellation, leaves the fetch to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from tegata_credentials.errors import SecretError
+
+Result = TypeVar("Result")
+
+
+class Flight:
+    """One fetch under way. `generation` is that of the entry when it began; `started` is on the clock of the cache."""
+
+    __slots__ = ("_event", "_futures", "_lock", "error", "generation", "started")
+
+    def __init__(self, generation: int, started: float) -> None:
+        self.generation = generation
+        self.started = started
+        self.error: SecretError | None = None
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+
+    @property
+    def is_landed(self) -> bool:
+        """Whether it has ended, in one way or another."""
+        return self._event.is_set()
+
+    def land(self) -> None:
+        """Wake everybody who waits."""
+        with self._lock:
+            self._event.set()
+            waiting, self._futures = self._futures, {}
+        for loop, futures in waiting.items():
+            with suppress(RuntimeError):  # the loop has ended meanwhile: nobody is waiting there
+                loop.call_soon_threadsafe(_release, futures)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end, or so long."""
+        self._event.wait(seconds)
+
+    async def await_end(self, seconds: float) -> None:
+        """Wait for the end, or so long, without holding up the event loop."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._futures.setdefault(loop, []).append(future)
+        await asyncio.wait([future], timeout=seconds)
+
+
+def _release(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a flight, or so long."""
+
+    flight: Flight
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so long."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Wait | Pause, None, Result]
+
+
+def drive(steps: Steps[Result], pause: Callable[[float], None]) -> Result:
+    """Take the steps in this thread."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if isinstance(step, Wait):
+            step.flight.wait(step.seconds)
+        else:
+            pause(step.seconds)
+
+
+async def adrive(steps: Steps[Result], pause: Callable[[float], Awaitable[None]]) -> Result:
+    """Take the steps in this event loop."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if isinstance(step, Wait):
+            await step.flight.await_end(step.seconds)
+        else:
+            await pause(step.seconds)
