@@ -25,7 +25,7 @@ from tegata_credentials.sources.aws_answers import (
     is_about_credentials,
     refuses_batch,
 )
-from tegata_credentials.sources.one_by_one import Outcome, attempt
+from tegata_credentials.sources.one_by_one import Outcome, attempt, or_raise
 from tegata_credentials.sources.plain_text import check_text, decode
 from tegata_credentials.versions import CURRENT, SecretVersion
 
@@ -95,14 +95,11 @@ class AwsSecretsManager:
 
     def __repr__(self) -> str:
         shown = {"region": self._region, "endpoint_url": self._endpoint_url}
-        return f"AwsSecretsManager({', '.join(f'{name}={it!r}' for name, it in shown.items() if it is not None)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={it!r}' for name, it in shown.items() if it is not None)})"
 
     def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
         """Read the version that carries `stage`. Raises a `SecretError`."""
-        answer = self._ask(secret, lambda client: client.get_secret_value(SecretId=secret, VersionStage=stage))
-        if isinstance(answer, SecretError):
-            raise answer
-        return _version(answer, secret)
+        return or_raise(self._read(secret, stage))
 
     def fetch_many(self, secrets: Sequence[str]) -> Mapping[str, SecretVersion | SecretError]:
         """Read the current versions, twenty with one call, each asked for once.
@@ -124,6 +121,10 @@ class AwsSecretsManager:
         if client is not None:
             client.close()
 
+    def _read(self, secret: str, stage: str) -> Outcome:
+        answer = self._ask(secret, lambda client: client.get_secret_value(SecretId=secret, VersionStage=stage))
+        return answer if isinstance(answer, SecretError) else attempt(partial(version_of, answer), secret)
+
     def _fetch_chunk(self, names: list[str]) -> dict[str, Outcome]:
         slot = self._slot()
         if len(names) == 1 or self._ticks() < slot.no_batch_until:
@@ -139,7 +140,7 @@ class AwsSecretsManager:
     def _find(self, name: str, answer: _Batch) -> Outcome | None:
         for value in answer.values:
             if name in (value.get("Name"), value.get("ARN")) or _is_partial(name, str(value.get("ARN"))):
-                return attempt(partial(_version, value), name)
+                return attempt(partial(version_of, value), name)
         for error in answer.errors:
             if error.get("SecretId") == name:
                 code, message = str(error.get("ErrorCode", "")), str(error.get("Message", ""))
@@ -208,7 +209,8 @@ def _is_partial(name: str, arn: str) -> bool:
     return name.startswith("arn:") and arn[:-7] == name and arn[-7:-6] == "-"
 
 
-def _version(answer: Mapping[str, Any], secret: str) -> SecretVersion:
+def version_of(answer: Mapping[str, Any], secret: str) -> SecretVersion:
+    """Read an answer of `GetSecretValue`, or one value of a batch. Raises `SecretMalformed`."""
     text, binary = answer.get("SecretString"), answer.get("SecretBinary")
     if text is None and isinstance(binary, bytes):
         text = decode(secret, binary)

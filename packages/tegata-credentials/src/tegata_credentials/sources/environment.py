@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from tegata_credentials.errors import SecretError, SecretNotFound
-from tegata_credentials.sources.one_by_one import fetch_each
+from tegata_credentials.sources.one_by_one import attempt, fetch_each, or_raise
 from tegata_credentials.sources.plain_text import OneVersion, check_stage
 from tegata_credentials.versions import CURRENT, SecretVersion
 
@@ -46,12 +47,7 @@ class Environment:
 
     def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
         """Return the variable. Raises `SecretNotFound`, `SecretMalformed`."""
-        check_stage(secret, stage)
-        name = self._prefix + (secret if _VARIABLE.fullmatch(secret) else re.sub(r"[^A-Z0-9]", "_", secret.upper()))
-        text = None if "\0" in name else self._environ.get(name)
-        if text is None:
-            raise SecretNotFound(secret, f"the environment variable {name} is not set")
-        return self._versions.of(secret, text)
+        return or_raise(attempt(partial(self._read, stage=stage), secret))
 
     def fetch_many(self, secrets: Sequence[str]) -> Mapping[str, SecretVersion | SecretError]:
         """Return each, or what went wrong."""
@@ -59,3 +55,11 @@ class Environment:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def _read(self, secret: str, stage: str) -> SecretVersion:
+        check_stage(secret, stage)
+        name = self._prefix + (secret if _VARIABLE.fullmatch(secret) else re.sub(r"[^A-Z0-9]", "_", secret.upper()))
+        text = None if "\0" in name else self._environ.get(name)
+        if text is None:
+            raise SecretNotFound(secret, f"the environment variable {name} is not set")
+        return self._versions.of(secret, text)

@@ -7,12 +7,14 @@ mounted with `subPath`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from tegata_credentials.errors import (
     SecretAccessDenied,
@@ -21,11 +23,13 @@ from tegata_credentials.errors import (
     SecretNotFound,
     SecretUnavailable,
 )
-from tegata_credentials.sources.one_by_one import attempt, fetch_each
+from tegata_credentials.sources.one_by_one import attempt, fetch_each, or_raise
 from tegata_credentials.sources.plain_text import MAX_BYTES, OneVersion, check_stage, check_text, decode
 from tegata_credentials.versions import CURRENT, SecretVersion
 
-_ROUNDS = 5  # how often a file is looked for again that is being replaced at this moment
+_ROUNDS = 50  # how often a file is looked for again that is being replaced at this moment
+_VERSIONS = "versions"  # in each directory of `rotation.file_store`
+_MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe that nobody writes to must not stop the program
 _FINAL_LINE_BREAK = re.compile(r"\r?\n\Z")
 
@@ -57,11 +61,7 @@ class Files:
 
     def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
         """Read the file. Raises `SecretNotFound`, `SecretAccessDenied`, `SecretMalformed`, `SecretUnavailable`."""
-        path = self._path_of(secret)
-        if os.path.isdir(path):
-            return self._from_versions(secret, path, stage)
-        check_stage(secret, stage)
-        return self._versions.of(secret, _FINAL_LINE_BREAK.sub("", decode(secret, self._read(secret, path))))
+        return or_raise(attempt(partial(self._fetch, stage=stage), secret))
 
     def fetch_many(self, secrets: Sequence[str]) -> Mapping[str, SecretVersion | SecretError]:
         """Read each."""
@@ -69,6 +69,13 @@ class Files:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def _fetch(self, secret: str, stage: str) -> SecretVersion:
+        path = self._path_of(secret)
+        if os.path.isdir(os.path.join(path, _VERSIONS)):
+            return self._from_versions(secret, path, stage)
+        check_stage(secret, stage)
+        return self._versions.of(secret, _FINAL_LINE_BREAK.sub("", decode(secret, self._read(secret, path))))
 
     def _path_of(self, secret: str) -> str:
         if self._directory is None:
@@ -106,7 +113,7 @@ class Files:
                 return outcome
             # While Kubernetes swaps the directory, the one that was found a moment ago may be gone.
             error = outcome
-            if not isinstance(error, FileNotFoundError | NotADirectoryError | _Changed) or not os.path.lexists(path):
+            if error.errno not in _MOVED or not os.path.lexists(path):
                 break
         raise _explain(secret, path, error)
 
@@ -116,10 +123,6 @@ class Files:
             return _read_at_once(secret, os.open(self._real(secret, path), _FLAGS | os.O_NOFOLLOW))
         except OSError as error:
             return error.with_traceback(None)
-
-
-class _Changed(OSError):
-    """The file was being written while it was read."""
 
 
 def _read_at_once(secret: str, opened: int) -> bytes:
@@ -137,7 +140,7 @@ def _read_at_once(secret: str, opened: int) -> bytes:
         with suppress(OSError):
             os.close(opened)
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise _Changed
+        raise OSError(errno.ESTALE, "it was written while it was read")
     return b"".join(pieces)
 
 
@@ -150,6 +153,6 @@ def _explain(secret: str, path: str, error: OSError | None) -> SecretError:
         return SecretNotFound(secret, f"there is no file {path}")
     if isinstance(error, PermissionError):
         return SecretAccessDenied(secret, f"this process may not read {path}: see its owner and mode")
-    if isinstance(error, _Changed):
+    if error is not None and error.errno == errno.ESTALE:
         return SecretUnavailable(secret, f"{path} is being written: replace it by renaming another file")
     return SecretUnavailable(secret, f"{path} cannot be read: {error.strerror if error else 'it is being replaced'}")

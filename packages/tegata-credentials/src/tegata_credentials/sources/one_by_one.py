@@ -1,4 +1,4 @@
-"""Reading many secrets from a store that hands out one at a time."""
+"""Outcomes of reading: a version or an error, as values; and many of them from a store that hands out one at a time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ class _Reads(Protocol):
 
 
 def attempt(read: Callable[[str], SecretVersion], secret: str) -> Outcome:
-    """Return the version, or the error as a value."""
+    """Return the version, or the error as a value: without the frames in which the text was read."""
     try:
         return read(secret)
     except SecretError as error:
         return error.again()
+
+
+def or_raise(outcome: Outcome) -> SecretVersion:
+    """Return the version, or raise the error, from a frame that holds no text."""
+    if isinstance(outcome, SecretError):
+        raise outcome
+    return outcome
 
 
 def fetch_each(source: _Reads, secrets: Sequence[str]) -> Mapping[str, Outcome]:

@@ -16,7 +16,7 @@ from tegata_credentials.sources import SecretSource
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
 from tegata_credentials.sources.environment import Environment
 from tegata_credentials.sources.files import Files
-from tegata_credentials.sources.one_by_one import Outcome, attempt
+from tegata_credentials.sources.one_by_one import Outcome, attempt, or_raise
 from tegata_credentials.sources.plain_text import check_text
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, SecretVersion
@@ -122,7 +122,7 @@ awssm:NAME, awssm:ARN or awssm:NAME#KEY, file:/absolute/path, env:NAME or env:NA
         """Read the secret that the reference leads to. Raises `BadReference`, `SecretError`."""
         reference = self.parse(secret)
         outcome = attempt(lambda name: self._sources[reference.scheme].fetch(name, stage=stage), reference.name)
-        return _or_raise(_pick(reference, outcome))
+        return or_raise(_pick(reference, outcome))
 
     def fetch_many(self, secrets: Sequence[str]) -> Mapping[str, SecretVersion | SecretError]:
         """Read all; each store is asked once for what is kept there, also if several references differ in the key.
@@ -166,9 +166,3 @@ def _value_of(named: str, outcome: SecretVersion, key: str) -> HiddenText:
         raise SecretMalformed(named, f"its JSON object has no key {key}: see what keys were written there")
     found = document[key]
     return check_text(named, found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
-
-
-def _or_raise(outcome: Outcome) -> SecretVersion:
-    if isinstance(outcome, SecretError):
-        raise outcome
-    return outcome
