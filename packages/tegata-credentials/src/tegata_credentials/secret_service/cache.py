@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from tegata_credentials.errors import SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
+from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
 from tegata_credentials.observer import Observer
 from tegata_credentials.secret_service import figures
 from tegata_credentials.secret_service.entry import Entry, Standing
@@ -255,6 +255,8 @@ class SecretCache:
             return self._source.fetch(slot.secret, stage=slot.stage)
         except SecretError as error:
             return error.again()
+        except CredentialError as error:  # what was asked for is no secret's name: it may be a value, by mistake
+            return SecretNotFound("(not a name)", str(error))
         except Exception as error:  # noqa: BLE001 - of an unknown source; its text may hold anything, also a value
             return SecretUnavailable(slot.secret, type(error).__name__)
 
@@ -297,9 +299,9 @@ class SecretCache:
 
     def _tell(self, slot: Slot, outcome: SecretVersion | SecretError) -> None:
         scheme = self._source.scheme
-        facts = {"secret": slot.secret, "stage": slot.stage, "source": scheme}
+        facts = {"secret": outcome.secret, "stage": slot.stage, "source": scheme}
         if isinstance(outcome, SecretError):
-            log.warning("secret not read", extra={"secret": slot.secret, "reason": outcome.reason})
+            log.warning("secret not read", extra={"secret": outcome.secret, "reason": outcome.reason})
             self._observer.metric(figures.FETCH_FAILED, reason=outcome.reason, source=scheme)
             if isinstance(outcome, SecretThrottled):
                 self._observer.metric(figures.FETCH_THROTTLED, source=scheme)

@@ -56,8 +56,10 @@ class CachePolicy:
         for field in fields(self):
             if not getattr(self, field.name) >= 0:
                 raise CredentialError(f"CachePolicy.{field.name} must not be negative")
-        if self.threads < 1 or self.jitter >= 1 or self.refresh_at > 1:
-            raise CredentialError("CachePolicy needs a thread, and jitter and refresh_at as shares of one")
+        if self.threads < 1 or not self.ttl or not self.slow_after or not self.first_recheck:
+            raise CredentialError("CachePolicy.threads, ttl, slow_after and first_recheck must be more than nothing")
+        if self.jitter >= 1 or self.refresh_at > 1:
+            raise CredentialError("CachePolicy.jitter and refresh_at are shares of one")
 
     def failure_pause(self, error: SecretError, failures: int) -> float:
         """Return for how long the `failures`-th failure in a row is repeated to everybody who asks."""

@@ -11,7 +11,7 @@ from tegata_credentials.versions import CURRENT, SecretVersion
 
 class SecretSource(Protocol):
     """A store of secrets. Blocking and thread-safe: the service calls it from threads of its own, never twice at once
-    for one secret. To extend the kit to another store, implement this and hand it to `SecretService`."""
+    for one secret and stage. To extend the kit to another store, implement this and hand it to `SecretService`."""
 
     @property
     def scheme(self) -> str:
