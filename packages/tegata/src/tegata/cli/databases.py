@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from itertools import chain
 
 import structlog
 
@@ -20,6 +21,7 @@ from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget, Passwords
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
+from tegata.telemetry.metrics import Source
 
 _log = structlog.get_logger("tegata.database")
 
@@ -27,8 +29,11 @@ _log = structlog.get_logger("tegata.database")
 _OPERATOR_LIMITS = PoolLimits(size=2, wait_seconds=10.0, connect_seconds=10.0, statement_seconds=60.0)
 
 
-async def open_backend(target: ConnectionTarget, settings: Settings) -> Backend:
-    """Open the store as the application role. Raises `Unavailable` if it does not work or is not migrated."""
+async def open_backend(target: ConnectionTarget, settings: Settings, *, more: Source = tuple) -> Backend:
+    """Open the store as the application role. Raises `Unavailable` if it does not work or is not migrated.
+
+    `more`: what metrics say beside the store's own.
+    """
     limits = serving_limits(settings)
     storage = PostgresStorage(target, limits, reader=_reader(settings, limits, target.passwords))
     changes = ChangeListener(listening_target(settings, target))
@@ -45,7 +50,7 @@ async def open_backend(target: ConnectionTarget, settings: Settings) -> Backend:
     except BaseException:
         await close()
         raise
-    return Backend(storage, changes, close, target.auth_method, samples=lambda: samples_of(storage))
+    return Backend(storage, changes, close, target.auth_method, samples=lambda: chain(samples_of(storage), more()))
 
 
 async def _tell_budget(database: Database, settings: Settings, target: ConnectionTarget, limits: PoolLimits) -> None:

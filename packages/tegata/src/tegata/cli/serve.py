@@ -19,11 +19,13 @@ from tegata.cli.databases import open_backend
 from tegata.cli.failures import OK
 from tegata.cli.http_server import HttpServer, bind
 from tegata.cli.shared_metrics import SharedMetrics
-from tegata.cli.ways_in import serving_target
+from tegata.cli.watched_settings import watching
+from tegata.cli.ways_in import process_secrets, serving_target
 from tegata.crypto.envelope import Envelope
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on_logins
+from tegata.telemetry.secrets import SecretFigures
 
 _log = structlog.get_logger("tegata.serve")
 
@@ -81,11 +83,14 @@ def _serve(
 async def _run_app(
     settings: Settings, listener: socket.socket, parent: workers.Parent | None, metrics: SharedMetrics | None
 ) -> None:
-    target = serving_target(settings)
-    _log.info("database_connection", auth_method=target.auth_method, username=target.user, host=target.host)
+    figures = SecretFigures()
+    secrets = process_secrets(settings, observer=figures)
+    target = serving_target(settings, secrets)
+    whom = {"username": target.user} if target.user else {"reference": settings.database_secret}
+    _log.info("database_connection", auth_method=target.auth_method, host=target.host, **whom)
 
     async def open_() -> Backend:
-        return await open_backend(target, settings)
+        return await open_backend(target, settings, more=figures.samples)
 
     app = Tegata(settings, open_, workers=metrics)
 
@@ -99,7 +104,8 @@ async def _run_app(
         parent.when_gone(server.stop)
     await app.start()
     try:
-        await server.serve(sockets=[listener])
+        async with watching(settings, secrets):
+            await server.serve(sockets=[listener])
     finally:
         await app.stop()
         _log.info("stopped", pid=os.getpid())

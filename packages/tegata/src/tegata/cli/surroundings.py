@@ -14,11 +14,12 @@ from tegata.cli.dev.home import Home
 from tegata.cli.dev.made_secrets import as_references
 from tegata.cli.dev.ways import Ways
 from tegata.cli.failures import USAGE, CommandFailure
-from tegata.cli.ways_in import checked_target_of, target_of
+from tegata.cli.ways_in import checked_target_of, process_secrets, target_of
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
 from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
 from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE
+from tegata.postgres.secret_logins import ProcessSecrets
 from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
@@ -32,13 +33,14 @@ class Surroundings:
     environment: Mapping[str, str]
     home: Home
     development: Ways | None
+    secrets: ProcessSecrets
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Surroundings:
         """Read settings and, if they name no database for operators, look for a running development server."""
         settings = Settings.from_environment(environment)
         home = Home(settings.home)
-        return cls(settings, environment, home, _development(settings, home))
+        return cls(settings, environment, home, _development(settings, home), process_secrets(settings, environment))
 
     @property
     def allow_loopback_http(self) -> bool:
@@ -52,7 +54,7 @@ class Surroundings:
         url = self.settings.maintenance_database_url
         if url is None:
             raise _no_database("TEGATA_MAINTENANCE_DATABASE_URL", "the maintenance role", self.home)
-        return checked_target_of(self.settings, "maintenance_database_url")
+        return checked_target_of(self.settings, "maintenance_database_url", self.secrets)
 
     def migration(self) -> ConnectionTarget:
         """Return the way in for `migrate` and `doctor`. Raises `CommandFailure`."""
@@ -61,12 +63,12 @@ class Surroundings:
         url = self.settings.migration_database_url
         if url is None:
             raise _no_database("TEGATA_MIGRATION_DATABASE_URL", "a member of the owner role", self.home)
-        return checked_target_of(self.settings, "migration_database_url")
+        return checked_target_of(self.settings, "migration_database_url", self.secrets)
 
     def administration(self) -> ConnectionTarget:
         """Return the administrator's way in, for `db bootstrap`. Raises `CommandFailure`."""
         if self.settings.bootstrap_database_url is not None:
-            return checked_target_of(self.settings, "bootstrap_database_url")
+            return checked_target_of(self.settings, "bootstrap_database_url", self.secrets)
         if self.development is not None:
             return self.development.administrator
         raise _no_database("TEGATA_BOOTSTRAP_DATABASE_URL", "its administrator", self.home)
@@ -80,12 +82,12 @@ class Surroundings:
             return None
         # Past a pooler, which passes nothing on that the doctor's session needs.
         direct = "database_listen_url" if self.settings.database_listen_url is not None else "database_url"
-        return checked_target_of(self.settings, direct)
+        return checked_target_of(self.settings, direct, self.secrets)
 
     def reader(self) -> ConnectionTarget | None:
         """Return the way into the replica, if there is one, for commands that only read."""
         url = None if self.development is not None else self.settings.database_reader_url
-        return None if url is None else checked_target_of(self.settings, "database_reader_url")
+        return None if url is None else checked_target_of(self.settings, "database_reader_url", self.secrets)
 
     @property
     def has_master_key(self) -> bool:

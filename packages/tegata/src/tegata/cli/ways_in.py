@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.postgres.pool import PoolLimits
+from tegata.postgres.secret_logins import ProcessSecrets
 from tegata.postgres.target import ConnectionTarget, Passwords
-from tegata.settings import PREFIX, Settings, way_problem
+from tegata.settings import PREFIX, Settings, secret_of, way_problem
 
 if TYPE_CHECKING:
     from tegata.postgres.passwords import TokenMethod
+    from tegata_credentials.observer import Observer
 
 # After so long a connection that nobody used is asked whether it lives.
 _CHECK_AFTER_SECONDS = 30.0
 
 
-def passwords_of(settings: Settings) -> Passwords | None:
-    """Return where logins get their tokens; None if passwords stand in the URLs."""
+def passwords_of(
+    settings: Settings, name: str = "database_url", secrets: ProcessSecrets | None = None
+) -> Passwords | None:
+    """Return where logins by the field `name` get their tokens or passwords; None if these stand in the URLs.
+
+    `secrets` is what the process reads secrets through; without it these logins have a service of their own.
+    """
     method = settings.database_auth
+    if method == "secret":
+        reference = secret_of(settings, name)
+        return None if reference is None else (secrets or process_secrets(settings)).logins(reference)
     return None if method == "password" else _issued(settings, method)
+
+
+def process_secrets(
+    settings: Settings, environ: Mapping[str, str] = os.environ, *, observer: Observer | None = None
+) -> ProcessSecrets:
+    """Return what a process reads secrets through; nothing is opened yet."""
+    return ProcessSecrets(observer, environ=environ, allow_unverified_tls=settings.allow_unverified_database_tls)
 
 
 def _issued(settings: Settings, method: TokenMethod) -> Passwords:
@@ -36,7 +55,9 @@ def _issued(settings: Settings, method: TokenMethod) -> Passwords:
     return IssuedPasswords(method, identity, allow_unverified_tls=settings.allow_unverified_database_tls)
 
 
-def target_of(settings: Settings, name: str, passwords: Passwords | None = None) -> ConnectionTarget:
+def target_of(
+    settings: Settings, name: str, passwords: Passwords | None = None, secrets: ProcessSecrets | None = None
+) -> ConnectionTarget:
     """Return the way in that the field `name` describes. Raises `CommandFailure`."""
     url = getattr(settings, name)
     try:
@@ -44,20 +65,24 @@ def target_of(settings: Settings, name: str, passwords: Passwords | None = None)
     except ValueError as error:
         raise CommandFailure(f"{PREFIX}{name.upper()}: {error}", USAGE) from None
     # Only an administrator's URL may hold a password beside tokens, and then the password is meant.
-    return target if target.password is not None else target.asking(passwords or passwords_of(settings))
+    if target.password is not None:
+        return target
+    asked = target.asking(passwords or passwords_of(settings, name, secrets))
+    # Whom a secret lets in, it says itself.
+    return replace(asked, user="") if asked.auth_method == "secret" else asked
 
 
-def checked_target_of(settings: Settings, name: str) -> ConnectionTarget:
+def checked_target_of(settings: Settings, name: str, secrets: ProcessSecrets | None = None) -> ConnectionTarget:
     """The same for operators' commands, which refuse what `tegata serve` refuses."""
     problem = way_problem(settings, name)
     if problem is not None:
         raise CommandFailure(problem, USAGE)
-    return target_of(settings, name)
+    return target_of(settings, name, secrets=secrets)
 
 
-def serving_target(settings: Settings) -> ConnectionTarget:
+def serving_target(settings: Settings, secrets: ProcessSecrets | None = None) -> ConnectionTarget:
     """Return the server's way in, by way of a pooler if there is one. Raises `CommandFailure`."""
-    target = target_of(settings, "database_url")
+    target = target_of(settings, "database_url", secrets=secrets)
     return target.through_pooler() if settings.database_transaction_pooler else target
 
 

@@ -42,9 +42,7 @@ class WayRules:
             return None
         named = connection_options(url)
         if "user" in named:
-            return (
-                f"{name} names a user, who comes from the secret as the password does; take it out of the URL"
-            )
+            return f"{name} names a user, who comes from the secret as the password does; take it out of the URL"
         if "dbname" not in named:
             return f"{name} names no database; write it behind the host, e.g. postgresql://db.example.com/tegata"
         return None

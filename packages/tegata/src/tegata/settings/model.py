@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -24,9 +24,6 @@ from tegata.settings.environment import (
 )
 from tegata.settings.references import is_reference, resolve
 from tegata.storage.records import AUDIT_RETENTION_DAYS
-
-if TYPE_CHECKING:
-    from tegata_credentials.sources import SecretSource
 
 Network = IPv4Network | IPv6Network
 
@@ -218,13 +215,8 @@ class Settings(BaseModel):
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def from_environment(
-        cls, environ: Mapping[str, str], *, secrets: SecretSource | None = None, **overrides: Any
-    ) -> Settings:
-        """Read the settings, and the secrets they refer to. `overrides` (command line) win.
-
-        `secrets` is asked for references in place of the usual stores. Raises `SettingsError`.
-        """
+    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
+        """Read the settings, and the secrets they refer to. `overrides` (command line) win. Raises `SettingsError`."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, field in cls.model_fields.items():
@@ -234,7 +226,7 @@ class Settings(BaseModel):
         add_managed_identity(environ, values, problems)
         values.update({name: value for name, value in overrides.items() if value is not None})
         references = _references_in(environ, values)
-        _resolve(references, environ, secrets, values, problems)
+        _resolve(references, environ, values, problems)
         try:
             made = cls(**values)
         except ValidationError as error:
@@ -290,19 +282,11 @@ def _references_in(environ: Mapping[str, str], values: Mapping[str, Any]) -> dic
 
 
 def _resolve(
-    references: Mapping[str, str],
-    environ: Mapping[str, str],
-    secrets: SecretSource | None,
-    values: dict[str, Any],
-    problems: list[str],
+    references: Mapping[str, str], environ: Mapping[str, str], values: dict[str, Any], problems: list[str]
 ) -> None:
     """Put what references lead to in their place. Raises `SettingsError` if there is anything wrong so far."""
     names = {given_as(environ, name): name for name in references}
-    found, unresolved = (
-        ({}, [])
-        if not references
-        else resolve({variable: references[name] for variable, name in names.items()}, environ, secrets)
-    )
+    found, unresolved = resolve({variable: references[name] for variable, name in names.items()}, environ)
     passing = bool(unresolved) and not problems and all(problem.is_passing for problem in unresolved)
     problems.extend(problem.sentence for problem in unresolved)
     if problems:

@@ -63,6 +63,8 @@ def resolve(
 
     Every store is asked once for all. `env:` means `environ`. A problem names variable, reference and cure.
     """
+    if not references:
+        return {}, []
     from tegata_credentials.sources.environment import Environment
     from tegata_credentials.sources.references import BadReference, Reference, ReferencedSecrets
 

@@ -62,6 +62,16 @@ READER_FALLBACKS = Metric(
     "Marked reads that went to the writer although there is a reader.",
     ("reason",),
 )
+SECRET_FETCHES = Metric("tegata_secret_fetches", "counter", "Secrets read from their store.")
+SECRET_FETCH_FAILURES = Metric(
+    "tegata_secret_fetch_failures", "counter", "Secrets that their store did not give.", ("reason",)
+)
+SECRET_FETCH_SECONDS = Metric("tegata_secret_fetch_seconds", "counter", "Time that stores of secrets took.")
+SECRET_CACHE_HITS = Metric("tegata_secret_cache_hits", "counter", "Reads of secrets answered from memory.")
+SECRET_STALE_SERVED = Metric(
+    "tegata_secret_stale_served", "counter", "Reads that got a value past its life: the store did not answer."
+)
+SECRET_CHANGES = Metric("tegata_secret_changes", "counter", "Times that another version of a secret was read.")
 
 METRICS = (
     HTTP_REQUESTS,
@@ -73,6 +83,12 @@ METRICS = (
     DATABASE_ERRORS,
     READER_READS,
     READER_FALLBACKS,
+    SECRET_FETCHES,
+    SECRET_FETCH_FAILURES,
+    SECRET_FETCH_SECONDS,
+    SECRET_CACHE_HITS,
+    SECRET_STALE_SERVED,
+    SECRET_CHANGES,
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 

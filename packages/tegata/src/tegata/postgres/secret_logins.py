@@ -1,0 +1,103 @@
+"""Logins whose user and password come from a secret, asked for at each new session: both may change at any time.
+
+With logins that take turns (`tegata db bootstrap --alternating`) the user changes together with the password.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tegata_credentials.database import PasswordSource, SyncPasswordSource
+    from tegata_credentials.observer import Observer
+    from tegata_credentials.secret_service.service import SecretService
+
+# A refused login waits so long for the end of a rotation: less than the pool gives a connection.
+_BUDGET_SECONDS = 2.0
+
+
+class ProcessSecrets:
+    """What a process reads of secrets while it runs, through one service. Belongs to one event loop.
+
+    The service begins when somebody first holds it, and ends with the last one who lets go, or with the process;
+    whoever asks afterwards has another one.
+    """
+
+    def __init__(
+        self,
+        observer: Observer | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        allow_unverified_tls: bool = False,
+    ) -> None:
+        self._observer = observer
+        self._environ = environ
+        self._allow_unverified_tls = allow_unverified_tls
+        self._service: SecretService | None = None
+        self._holders: set[int] = set()
+
+    def logins(self, reference: str) -> SecretPasswords:
+        """Return the passwords of logins by the secret behind `reference`. Nothing is read yet."""
+        return SecretPasswords(self, reference, allow_unverified_tls=self._allow_unverified_tls)
+
+    def hold(self, holder: object) -> SecretService:
+        """Return the service, which stays open until the same one lets it go. Secrets are named by references."""
+        # Loaded where it is used: most processes have no secrets of this kind.
+        from tegata_credentials.secret_service.service import SecretService
+        from tegata_credentials.sources.environment import Environment
+        from tegata_credentials.sources.references import ReferencedSecrets
+
+        if self._service is None:
+            source = ReferencedSecrets({"env": Environment(self._environ)})
+            self._service = SecretService(source, observer=self._observer)
+            self._close = weakref.finalize(self, self._service.close)
+        self._holders.add(id(holder))
+        return self._service
+
+    def let_go(self, holder: object) -> None:
+        """Say that `holder` has no more use for the service."""
+        self._holders.discard(id(holder))
+        if not self._holders and self._service is not None:
+            self._close()
+            self._service = None
+
+
+class SecretPasswords:
+    """User and password from one secret, wherever the login leads. Implements `target.Passwords`."""
+
+    auth_method = "secret"
+
+    def __init__(self, secrets: ProcessSecrets, reference: str, *, allow_unverified_tls: bool = False) -> None:
+        self.reference = reference
+        self.allow_unverified_tls = allow_unverified_tls
+        self._secrets = secrets
+        self._source: PasswordSource | None = None
+        self._sync_source: SyncPasswordSource | None = None
+
+    def source(self, host: str, port: int, user: str) -> PasswordSource:
+        """Return the source, which is the same for writer and reader: what one refuses, the other will not try."""
+        from tegata_credentials.secret_service.passwords import SecretLogin
+
+        if self._source is None:
+            self._source = SecretLogin(self._secrets.hold(self), self.reference, budget=_BUDGET_SECONDS)
+        return self._source
+
+    def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:
+        """Return the source for a command."""
+        from tegata_credentials.secret_service.passwords import SyncSecretLogin
+
+        if self._sync_source is None:
+            self._sync_source = SyncSecretLogin(self._secrets.hold(self), self.reference)
+        return self._sync_source
+
+    async def close(self) -> None:
+        """Forget the password, and let the service go."""
+        if self._source is not None:
+            await self._source.close()
+        if self._sync_source is not None:
+            self._sync_source.close()
+        self._source = self._sync_source = None
+        self._secrets.let_go(self)
