@@ -22,7 +22,6 @@ async def agreed_time(
     if abs(here - there) > MOST_SECONDS_APART:
         side = "ahead of" if here > there else "behind"
         raise CommandFailure(
-            f"this machine's clock is {abs(here - there):.0f} s {side} the database's, so {so}: "
-            "set both by NTP"
+            f"this machine's clock is {abs(here - there):.0f} s {side} the database's, so {so}: set both by NTP"
         )
     return here

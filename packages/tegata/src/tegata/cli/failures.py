@@ -2,6 +2,7 @@
 
 0: done, nothing found. 1: there is a finding or a difference. 2: the command, a setting or a document is wrong.
 3: something needed is not available (database, port, file), or changed at the same moment; trying again may help.
+4: it is too early (a rotation that waits for a cache or a replica): run it again later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ OK = 0
 FOUND = 1
 USAGE = 2
 UNAVAILABLE = 3
+WAITING = 4
 
 
 class CommandFailure(Exception):

@@ -10,7 +10,9 @@ import typer
 
 from tegata.cli.failures import explain
 
-EXIT_CODES = "Exit status: 0 done, 1 something was found or differs, 2 wrong usage, 3 something is not available."
+EXIT_CODES = (
+    "Exit status: 0 done, 1 something was found or differs, 2 wrong usage, 3 something is not available, 4 too early."
+)
 
 app = typer.Typer(
     name="tegata",
@@ -25,6 +27,14 @@ keys = typer.Typer(name="keys", help="Signing keys of a tenant, and master keys.
 app.add_typer(keys)
 db = typer.Typer(name="db", help="The database itself: roles and schema.", no_args_is_help=True)
 app.add_typer(db)
+
+secrets = typer.Typer(
+    name="secrets",
+    help="Secrets that rotate, without Lambda.",
+    epilog="Exit status: 0 done, 1 a person is needed, 2 wrong usage, 3 failed and nothing is lost, 4 too early.",
+    no_args_is_help=True,
+)
+app.add_typer(secrets)
 
 Files = Annotated[
     list[Path],
@@ -258,6 +268,75 @@ def keys_new_master_key() -> None:
     from tegata.cli.keys import run_new_master_key
 
     raise typer.Exit(run_new_master_key())
+
+
+SecretName = Annotated[str, typer.Argument(metavar="NAME", help="As `tegata secrets status` calls it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs.")]
+
+
+@secrets.command("rotate")
+def secrets_rotate(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="As `tegata secrets status` calls it; or use --due.")
+    ] = None,
+    *,
+    due: Annotated[bool, typer.Option("--due", help="All that are old enough, and all that are unfinished.")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds to wait for caches and replicas, all in all.")
+    ] = 0.0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Give up the unfinished rotation, whose value can never work.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rotate a secret, or go on with the rotation that is unfinished."""
+    from tegata.cli.rotation.command import run_rotate
+
+    if due == (name is not None):
+        raise typer.BadParameter("name one secret, or say --due")
+    if anew and due:
+        raise typer.BadParameter("--anew is for one secret")
+    raise typer.Exit(run_rotate(name, wait=wait, anew=anew, as_document=as_json))
+
+
+@secrets.command("status")
+def secrets_status(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One secret; all if left out.")] = None,
+    *,
+    probe: Annotated[bool, typer.Option(help="Also try each value where it is used.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show versions, ages, what is unfinished, whether each value works, and when the next rotation is due."""
+    from tegata.cli.rotation.command import run_status
+
+    raise typer.Exit(run_status(name, probe=probe, as_document=as_json))
+
+
+@secrets.command("rollback")
+def secrets_rollback(
+    name: SecretName,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the previous value current again, if it still works."""
+    from tegata.cli.rotation.command import run_rollback
+
+    raise typer.Exit(run_rollback(name, yes=yes, as_document=as_json))
+
+
+@secrets.command("create")
+def secrets_create(
+    name: SecretName,
+    *,
+    at: Annotated[
+        str | None, typer.Option(help="Where the database of two logins is: postgresql://db.example.com:5432/tegata")
+    ] = None,
+) -> None:
+    """Make a secret that is kept in files, and rotate it for the first time."""
+    from tegata.cli.rotation.command import run_create
+
+    raise typer.Exit(run_create(name, at=at))
 
 
 def main() -> None:

@@ -12,10 +12,12 @@ import structlog
 from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import OK, UNAVAILABLE
 from tegata.cli.keys import report_as_document, scheduled
+from tegata.cli.rotation.chore import CRON, Rotations
 from tegata.cli.surroundings import Surroundings
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on, pass_on_logins
+from tegata.telemetry.secrets import SecretFigures
 
 # How long the list of what was done is kept.
 _KEPT_HOURS = 72
@@ -55,6 +57,7 @@ class Chores:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
+        self._rotations = Rotations(surroundings.settings, observer=SecretFigures())
         self.jobs: Jobs | None = None
 
     def all(self) -> list[Chore]:
@@ -67,6 +70,8 @@ class Chores:
         ]
         if self._surroundings.has_master_key:
             chores.append(Chore("signing_keys", "7 * * * *", self.signing_keys))
+        if self._rotations.secrets:
+            chores.append(Chore("rotations", CRON, self._rotations.do))
         return chores
 
     async def check(self) -> None:

@@ -1,0 +1,1 @@
+"""Rotating secrets without Lambda: which, how, and what is told. The steps are those of `tegata_credentials`."""

@@ -1,0 +1,90 @@
+"""The worker's part: every few minutes, what is due is rotated and what was begun is finished.
+
+The queue lets one worker do it at a time. A worker that is killed leaves an unfinished rotation in the store, and the
+next run goes on with the same version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from tegata.cli.rotation.documents import RotatedSecret
+from tegata.cli.rotation.known import known_secrets
+from tegata.cli.rotation.running import Result, pause_until, rotate_due
+from tegata.cli.rotation.stores import Stores
+from tegata.settings import Settings
+from tegata_credentials.observer import Observer
+
+CRON = "*/5 * * * *"
+_log = structlog.get_logger("tegata.rotation")
+
+
+class RotationsFailed(Exception):
+    """Some secret was not rotated; the log has said which and why."""
+
+
+class Rotations:
+    """The secrets of one worker, and their chore. Raises `CommandFailure`, `InvalidDocuments` where they are wrong."""
+
+    def __init__(
+        self, settings: Settings, *, observer: Observer | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        self.secrets: Sequence[RotatedSecret] = known_secrets(settings)
+        self._certificates = settings.rotation_ca
+        self._observer = observer
+        self._now = now
+
+    async def do(self) -> Mapping[str, object]:
+        """Rotate what is due, one secret after the other, in a thread: drivers and stores of secrets block."""
+        stopping = threading.Event()
+        working = asyncio.ensure_future(asyncio.to_thread(self._rotate, stopping))
+        try:
+            results = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # What is in a thread cannot be cancelled: it ends at its next pause, or with the secret it is at.
+            stopping.set()
+            await working
+            raise
+        failed = [result.name for result in results if result.state in {"failed", "needs_a_person"}]
+        if failed:
+            raise RotationsFailed(f"not rotated: {', '.join(failed)}")
+        return dict(Counter(result.state for result in results))
+
+    def _rotate(self, stopping: threading.Event) -> list[Result]:
+        stores = Stores(certificates=self._certificates, observer=self._observer, pause=pause_until(stopping))
+        results = []
+        try:
+            for result in rotate_due(stores, self.secrets, self._now, stopping):
+                _tell(result)
+                results.append(result)
+        finally:
+            stores.close()
+        return results
+
+
+def _tell(result: Result) -> None:
+    match result.state:
+        case "rotated":
+            _log.info("secret_rotated", name=result.name, version=result.version, resumed=result.resumed)
+        case "waiting":
+            _log.info("secret_rotation_waits", name=result.name, version=result.version, reason=result.reason)
+        case "failed":
+            _log.warning(
+                "secret_rotation_failed", name=result.name, reason=result.reason, still_valid=result.still_valid
+            )
+        case "needs_a_person":
+            _log.error(
+                "secret_rotation_needs_a_person",
+                name=result.name,
+                reason=result.reason,
+                still_valid=result.still_valid,
+                cure="docs/how-to/rotate-without-lambda.md",
+            )
+        case _:
+            pass

@@ -1,0 +1,117 @@
+"""One rotation after the other: what is due, what is unfinished, and what each came to, in words for an operator.
+
+Nothing is kept here: the labels of the store say what is current since when, and what has been begun. So any number may
+run this at any time, and one that was killed is continued by the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tegata.cli.rotation.documents import RotatedSecret
+from tegata.cli.rotation.stores import Stores
+from tegata_credentials.errors import CredentialError, SecretThrottled, SecretUnavailable
+from tegata_credentials.rotation.driver import Outcome, RotationDriver
+from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationError
+from tegata_credentials.versions import CURRENT
+
+State = Literal["rotated", "returned", "not_due", "waiting", "failed", "needs_a_person"]
+_PASSES = (SecretThrottled, SecretUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one secret. `reason` says why it waits or failed, `still_valid` what works all the same."""
+
+    name: str
+    state: State
+    version: str | None = None
+    resumed: bool = False
+    retry_after: float | None = None
+    reason: str = ""
+    still_valid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a secret has to be rotated next (None: nobody knows its age), and the token of one that is unfinished."""
+
+    at: float | None
+    unfinished: str | None
+
+    def is_due(self, now: float) -> bool:
+        """Whether there is something to do."""
+        return self.unfinished is not None or (self.at is not None and self.at <= now)
+
+
+class Stopping(RotationError):
+    """This process ends; whoever comes next goes on."""
+
+
+def pause_until(stopping: threading.Event) -> Callable[[float], None]:
+    """Return a pause that ends with `Stopping` as soon as the process is to end."""
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise Stopping("this process ends; the next run goes on")
+
+    return pause
+
+
+def due(stores: Stores, secret: RotatedSecret) -> Due:
+    """Ask the store. Raises `SecretError`, `CommandFailure`."""
+    store, name = stores.store_of(secret)
+    labels = store.labels(name)
+    since = labels.moved_at.get(CURRENT)
+    return Due(None if since is None else since + secret.plan.every.total_seconds(), labels.unfinished)
+
+
+def rotate_due(
+    stores: Stores, secrets: Iterable[RotatedSecret], now: Callable[[], float], stopping: threading.Event
+) -> Iterator[Result]:
+    """Rotate what is due and finish what was begun, one secret after the other; none holds up another."""
+    for secret in secrets:
+        if stopping.is_set():
+            return
+        yield rotate_if_due(stores, secret, now)
+
+
+def rotate_if_due(stores: Stores, secret: RotatedSecret, now: Callable[[], float]) -> Result:
+    """Rotate one secret if it is time."""
+    try:
+        if not due(stores, secret).is_due(now()):
+            return Result(secret.name, "not_due")
+    except CredentialError as error:
+        return _failed(secret, error)
+    return attempt(stores, secret, lambda driver, name: driver.rotate(name))
+
+
+def attempt(stores: Stores, secret: RotatedSecret, act: Callable[[RotationDriver, str], Outcome]) -> Result:
+    """Do something with the driver of a secret, and tell what came of it. Raises `CommandFailure`."""
+    try:
+        driver, name = stores.driver_of(secret)
+        outcome = act(driver, name)
+    except NotYet as error:
+        return Result(secret.name, "waiting", retry_after=error.retry_after, reason=str(error))
+    except CredentialError as error:
+        return _failed(secret, error)
+    return Result(
+        secret.name,
+        outcome.state,
+        outcome.token,
+        outcome.resumed,
+        outcome.retry_after,
+        outcome.reason,
+    )
+
+
+def _failed(secret: RotatedSecret, error: CredentialError) -> Result:
+    if isinstance(error, RotationError):
+        passes = error.is_retryable or isinstance(error, RotationBusy)
+        still_valid = error.still_valid
+    else:
+        passes, still_valid = isinstance(error, _PASSES), RotationError.still_valid
+    return Result(secret.name, "failed" if passes else "needs_a_person", reason=str(error), still_valid=still_valid)
