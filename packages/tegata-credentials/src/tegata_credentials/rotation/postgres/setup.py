@@ -18,13 +18,19 @@ _VERIFIER = "^SCRAM-SHA-256[$][1-9][0-9]{3,7}:[A-Za-z0-9+/]{22,}={0,2}[$][A-Za-z
 
 def setup_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
     """Yield the statements, each of which may be run again. They hold no password: roles begin without one."""
-    check_name(rotator)
-    group, schema, agent = identifier(pair.group), identifier(pair.setter_schema), identifier(rotator)
+    group = identifier(pair.group)
     yield _role(pair.group, "nologin")
     for login in pair.logins:
         yield _role(login, "login")
         yield f"grant {group} to {identifier(login)}"
         yield f"alter role {identifier(login)} set role = {_literal(pair.group)}"
+    yield from rotator_statements(pair, rotator)
+
+
+def rotator_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
+    """Yield the part of the rotator, for a pair that something else has made: its role, function and rights."""
+    check_name(rotator)
+    schema, agent = identifier(pair.setter_schema), identifier(rotator)
     yield _role(rotator, "login noinherit")
     yield f"create schema if not exists {schema}"
     yield f"revoke all on schema {schema} from public"
