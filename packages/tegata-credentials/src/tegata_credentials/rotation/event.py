@@ -13,7 +13,7 @@ from tegata_credentials.rotation.errors import RotationRefused
 
 Step = Literal["createSecret", "setSecret", "testSecret", "finishSecret"]
 STEPS: tuple[Step, ...] = get_args(Step)
-_LONGEST_SECRET, _LONGEST_TOKEN = 2048, 64  # API reference: SecretId, ClientRequestToken
+_LONGEST_SECRET, _LONGEST_TOKEN = 2048, 64  # API Reference: SecretId, ClientRequestToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class RotationEvent:
             raise RotationRefused("a rotation event is an object with SecretId, ClientRequestToken and Step")
         secret = _text(event, "SecretId", _LONGEST_SECRET)
         token = _text(event, "ClientRequestToken", _LONGEST_TOKEN)
-        named = _text(event, "Step", max(map(len, STEPS)))
+        named = _text(event, "Step", _LONGEST_TOKEN)
         step = next((step for step in STEPS if step == named), None)
         if step is None:
             raise RotationRefused(f"Step is none of {', '.join(STEPS)}")
