@@ -132,7 +132,7 @@ def turned(
     ends = {key.kid: stopped + waits.until_useless if key.until is None else key.until for key in ring.keys}
     needed = [replace(key, until=ends[key.kid]) for key in ring.keys if key.state == "previous" and now < ends[key.kid]]
     moved = [_moved(key, ring, now) for key in ring.keys if key.state != "previous"]
-    keys = (*moved, fresh.become("next", now), *needed)
+    keys = tuple(sorted((*moved, fresh.become("next", now), *needed), key=lambda key: key.state))
     if len(keys) > most:
         soonest = sorted(ends[key.kid] for key in needed)[: len(keys) - most]
         raise RingFull(soonest[-1] - now if soonest else waits.until_useless)
