@@ -98,22 +98,22 @@ sslrootcert=None)
     def get(self, name: str, model: type[Model]) -> Model:
         """Return a secret as `model`. Raises a `SecretError`."""
         found: Model | None = self._at_hand(name, model)
-        return found or self._drive(self._typed(name, model))
+        return found if found is not None else self._drive(self._typed(name, model))
 
     async def aget(self, name: str, model: type[Model]) -> Model:
         """As `get`. What is in memory is returned without giving way to anything else."""
         found: Model | None = self._at_hand(name, model)
-        return found or await self._adrive(self._typed(name, model))
+        return found if found is not None else await self._adrive(self._typed(name, model))
 
     def get_version(self, name: str) -> SecretVersion:
         """Return a secret as it was read: text, version and labels. Raises a `SecretError`."""
         found: SecretVersion | None = self._at_hand(name, SecretVersion)
-        return found or self._drive(self._plain(name))
+        return found if found is not None else self._drive(self._plain(name))
 
     async def aget_version(self, name: str) -> SecretVersion:
         """As `get_version`."""
         found: SecretVersion | None = self._at_hand(name, SecretVersion)
-        return found or await self._adrive(self._plain(name))
+        return found if found is not None else await self._adrive(self._plain(name))
 
     def get_many(self, wanted: Wanted) -> Batch:
         """Return several secrets, in as few calls of the store as it allows, each with a value or an error.
