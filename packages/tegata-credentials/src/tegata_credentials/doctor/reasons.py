@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from tegata_credentials.doctor.secret_reasons import SECRETS, Reason
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One kind of fault in plain words."""
-
-    says: str
-    fix: str
-
+__all__ = ["REASONS", "Reason"]
 
 _AZURE_CLOCK = "Set the machine's clock by NTP; a container takes the clock of its host."
 
@@ -178,5 +172,6 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "the role {role} is {attribute}, so row-level security does not bind it",
             "Log in as an ordinary role: `tegata-credentials grants` prints what an application needs.",
         ),
+        **SECRETS,
     }
 )

@@ -113,6 +113,33 @@ class AwsSecretsManager:
             found |= self._fetch_chunk(names[start : start + CHUNK])
         return {name: found[name] for name in names}
 
+    def describe(self, secret: str) -> Mapping[str, Any]:
+        """Return what `DescribeSecret` says: labels and dates, no value. Raises a `SecretError`."""
+        answer: Mapping[str, Any] | SecretError = self._ask(
+            secret, lambda client: client.describe_secret(SecretId=secret)
+        )
+        if isinstance(answer, SecretError):
+            raise answer
+        return answer
+
+    def allows_batch(self, secret: str) -> bool:
+        """Whether a batch may be asked for here. Raises a `SecretError`."""
+        answer = self._ask(secret, lambda client: _ask_for_all(client, [secret]).is_refused)
+        if isinstance(answer, SecretError):
+            raise answer
+        return not answer
+
+    def find_endpoint(self) -> tuple[str, str] | SecretError:
+        """Return the region and the address that would be asked. Nothing is sent."""
+        return self._ask("", lambda client: (str(client.meta.region_name), str(client.meta.endpoint_url)))
+
+    def has_credentials(self) -> bool:
+        """Whether there are IAM credentials to sign with, wherever they come from."""
+        return (
+            self._given is not None
+            or self._ask("", lambda _: self._session_now().get_credentials() is not None) is True
+        )
+
     def close(self) -> None:
         """Close the connections of this process. A later read opens others."""
         slot = self._slot()
@@ -170,15 +197,18 @@ class AwsSecretsManager:
             return slot.client
 
     def _open(self) -> Any:
-        import boto3
         from botocore.config import Config
 
-        session = self._session or boto3.Session()
         retries = {"mode": "standard", "total_max_attempts": CALLS}
         config = Config(retries=retries, **self._timeouts)
-        return session.client(
+        return self._session_now().client(
             "secretsmanager", region_name=self._region, endpoint_url=self._endpoint_url, config=config
         )
+
+    def _session_now(self) -> Any:
+        import boto3
+
+        return self._session or boto3.Session()
 
     def _slot(self) -> _Slot:
         pid = os.getpid()

@@ -114,13 +114,25 @@ awssm:NAME, awssm:ARN or awssm:NAME#KEY, file:/absolute/path, env:NAME or env:NA
         """Read a reference to one of these stores. Raises `BadReference`."""
         return Reference.parse(text, schemes=self.schemes)
 
+    def parse_name(self, text: str) -> Reference:
+        """Read a reference, or what people call a secret: its name or ARN in AWS Secrets Manager.
+
+        >>> str(ReferencedSecrets().parse_name("shop-prod-secret-jwt"))
+        'awssm:shop-prod-secret-jwt'
+        """
+        scheme, colon, _ = text.partition(":")
+        return self.parse(text if colon and scheme in self._sources else f"awssm:{text}")
+
     def resolve(self, text: str) -> HiddenText:
         """Return the value that the reference leads to. Raises `BadReference`, `SecretError`."""
         return self.fetch(text).text
 
     def fetch(self, secret: str, *, stage: str = CURRENT) -> SecretVersion:
         """Read the secret that the reference leads to. Raises `BadReference`, `SecretError`."""
-        reference = self.parse(secret)
+        return self.read(self.parse(secret), stage=stage)
+
+    def read(self, reference: Reference, *, stage: str = CURRENT) -> SecretVersion:
+        """Read what this leads to; unlike in a text, a file's may have a key as well. Raises `SecretError`."""
         outcome = attempt(lambda name: self._sources[reference.scheme].fetch(name, stage=stage), reference.name)
         return or_raise(_pick(reference, outcome))
 
