@@ -33,6 +33,8 @@ from tegata_credentials.testing.leaks import find_leaks
 from tegata_credentials.testing.version_store import MemoryVersions
 from tegata_credentials.versions import CURRENT, PENDING
 
+from .cases import Case
+
 HOST = "127.0.0.1"
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 _RULES = """\
@@ -229,3 +231,8 @@ def new_world() -> Callable[..., World]:
 @pytest.fixture
 def world(server: Server) -> World:
     return make_world(server)
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
