@@ -14,8 +14,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("tegata", "tegata-verify", "tegata-credentials")
 
-PURPOSES = {"build": (), "run": ("build",), "dev": ("build", "run"), "node": (), "lambda": ("build", "run")}
-"""Each purpose, and those whose pins it must not contradict: they are installed into one environment, or tested in it."""
+PURPOSES = {
+    "build": (),
+    "run": ("build",),
+    "dev": ("build", "run"),
+    "node": (),
+    "lambda": ("build", "run"),
+    "ministack": (),
+}
+"""Each purpose, and those whose pins it must not contradict: they share an environment, or are tested in one."""
 
 ADDRESSES = ("FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "INDEX", "DEFAULT_INDEX")
 """Settings of the machine that may steer the search for packages, but must leave no trace in the files."""

@@ -42,7 +42,7 @@ def main() -> int:
 
 def test(environment: Environment) -> None:
     """Set up everything the tests can use, say what cannot be had here, and hand over to pytest."""
-    from workspace import debian, node
+    from workspace import debian, ministack, node
     from workspace.environment import SetupError, announce
 
     environment.prepare("dev")
@@ -53,6 +53,11 @@ def test(environment: Environment) -> None:
     except SetupError as error:
         announce(str(error))
         missing.append(("npm", "openid-client and jose", True))
+    try:
+        ministack.prepare(environment)
+    except SetupError as error:
+        announce(str(error))
+        missing.append(("ministack", "IAM policies enforced", True))
     for name, tests, _ in missing:
         announce(f"{name} is missing, so these tests will be skipped: {tests}")
     if not any(needed for _, _, needed in missing):

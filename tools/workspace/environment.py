@@ -16,7 +16,7 @@ from pathlib import Path
 PACKAGES = ("tegata-verify", "tegata-credentials", "tegata")
 """Our own distributions, each installed in place, after those it depends on."""
 
-SATISFIED_BY = {"run": ("run", "dev"), "dev": ("dev",), "node": ("node",)}
+SATISFIED_BY = {"run": ("run", "dev"), "dev": ("dev",), "node": ("node",), "ministack": ("ministack",)}
 """Which purposes contain which: who has run the tests need not install again to run the server."""
 
 INHERITED = (
@@ -64,7 +64,7 @@ class Environment:
             self._pip("--no-deps", "--no-build-isolation", *ours)
 
     def _create(self) -> None:
-        announce(f"creating .venv with Python {sys.version.split()[0]}")
+        announce(f"creating {self.directory.relative_to(self.root)} with Python {sys.version.split()[0]}")
         shutil.rmtree(self.directory, ignore_errors=True)
         # Without pip, because Debian splits ensurepip off into a package that may not be there.
         run([sys.executable, "-m", "venv", "--without-pip", str(self.directory)], cwd=self.root)

@@ -34,7 +34,11 @@ _ROTATION_HEADER = "x-tegata-rotation"
 
 @dataclass(frozen=True, slots=True)
 class RotationRequest:
-    """A RotateSecret that was granted. `how` is `started`, `resumed`, `testing` or `done`."""
+    """A RotateSecret that was granted. `how` is `started`, `resumed`, `testing` or `done`.
+
+    >>> RotationRequest("arn:aws:secretsmanager:eu-west-1:123456789012:secret:a-AbC123", "6f1c", "started").how
+    'started'
+    """
 
     arn: str
     token: str

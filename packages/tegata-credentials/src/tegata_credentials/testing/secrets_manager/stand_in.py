@@ -25,7 +25,12 @@ _START_SECONDS = 30
 
 
 class StandInError(RuntimeError):
-    """The stand-in cannot be started, or was asked for something that it has not got."""
+    """The stand-in cannot be started, or was asked for something that it has not got.
+
+    >>> StandIn().endpoint_url
+    Traceback (most recent call last):
+    tegata_credentials.testing.secrets_manager.stand_in.StandInError: the stand-in is not running
+    """
 
 
 class StandIn:
