@@ -1,9 +1,9 @@
 """The least that an identity on AWS may do: read its own environment's secrets, or rotate one. As IAM policy documents.
 
 Sources: AWS Secrets Manager User Guide, "Identity-based policies", "Lambda rotation function execution role
-permissions", "Permissions for rotation"; Service Authorization Reference, "Actions, resources, and condition keys for AWS Secrets
-Manager"; AWS KMS Developer Guide, "kms:ViaService", "kms:EncryptionContext". Evaluated in tests and on a stand-in that
-enforces policies, not on a real account.
+permissions", "Permissions for rotation"; Service Authorization Reference, "Actions, resources, and condition keys for
+AWS Secrets Manager"; AWS KMS Developer Guide, "kms:ViaService", "kms:EncryptionContext". Evaluated in tests and on a
+stand-in that enforces policies, not on a real account.
 """
 
 from __future__ import annotations
