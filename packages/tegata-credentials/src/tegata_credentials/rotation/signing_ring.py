@@ -154,10 +154,10 @@ def read_ring(document: Mapping[str, Any], member: str = "keys") -> Ring:
     """Return the ring that stands in the value of a secret. Raises `ValueError`, without the value."""
     try:
         keys = tuple(
-            RingKey(str(key["kid"]), _state(key["state"]), _seconds(key["since"]), dict(key["jwk"]), _end(key))
+            RingKey(str(key["kid"]), _state(key["state"]), seconds_of(key["since"]), dict(key["jwk"]), _end(key))
             for key in document.get(member, ())
         )
-        made = _seconds(document["madeAt"]) if "madeAt" in document else max((key.since for key in keys), default=0.0)
+        made = seconds_of(document["madeAt"]) if "madeAt" in document else max((key.since for key in keys), default=0.0)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{member} is no ring of signing keys") from None
     if len({key.kid for key in keys}) < len(keys) or any(
@@ -170,11 +170,11 @@ def read_ring(document: Mapping[str, Any], member: str = "keys") -> Ring:
 def write_ring(ring: Ring, member: str = "keys") -> dict[str, Any]:
     """Return the members of the document that hold the ring."""
     keys = [
-        {"kid": key.kid, "state": key.state, "since": _moment(key.since), "jwk": dict(key.jwk)}
-        | ({} if key.until is None else {"until": _moment(key.until)})
+        {"kid": key.kid, "state": key.state, "since": moment_of(key.since), "jwk": dict(key.jwk)}
+        | ({} if key.until is None else {"until": moment_of(key.until)})
         for key in ring.keys
     ]
-    return {member: keys, "madeAt": _moment(ring.made)}
+    return {member: keys, "madeAt": moment_of(ring.made)}
 
 
 def published_keys(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -208,15 +208,17 @@ def _state(word: object) -> KeyState:
 
 
 def _end(key: Mapping[str, Any]) -> float | None:
-    return _seconds(key["until"]) if "until" in key else None
+    return seconds_of(key["until"]) if "until" in key else None
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """Return a moment of RFC 3339 in seconds since the epoch. Raises `ValueError`."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
     return moment.timestamp()
 
 
-def _moment(seconds: float) -> str:
+def moment_of(seconds: float) -> str:
+    """Return the moment as RFC 3339 writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat()
