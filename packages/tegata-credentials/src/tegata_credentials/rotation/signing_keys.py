@@ -28,9 +28,11 @@ from tegata_credentials.rotation.signing_ring import (
     RingKey,
     Waits,
     known_at,
+    moment_of,
     parse_life,
     published_keys,
     read_ring,
+    seconds_of,
     turned,
     write_ring,
 )
@@ -109,6 +111,9 @@ class SigningKeys:
         pending = versions.pending
         document = {} if pending is None else _document(pending)
         ring = Ring((), 0) if pending is None else _ring(pending, document)
+        stays = pending is not None and pending.version == versions.current.version
+        if stays and _is_shared(document):
+            return
         key = ring.find("next" if _is_shared(document) else "active")
         if pending is None or key is None:
             raise TestFailed("the new version has no key that could sign")
@@ -118,7 +123,7 @@ class SigningKeys:
             _check(token, key, published_keys(document), "the new version")  # nobody can know an older key
             return
         _check(token, key, published_keys(before), "AWSCURRENT")
-        if pending.version != versions.current.version:
+        if not stays:
             known = known_at(_ring(versions.current, before), ring, self._waits(versions), versions.current_since)
             if self.now() < known:
                 raise NotYet("verifiers may not have read the new key yet", known - self.now())
@@ -222,16 +227,16 @@ def _algorithm(key: RingKey) -> str:
 
 def _without_old_secret(document: Mapping[str, Any], shared: bool, now: float, useless: float) -> dict[str, Any]:
     """Return the document without the shared secret; as `previousSecret` it stays for as long as its tokens live."""
-    rest = {name: value for name, value in document.items() if name not in ("secret", "upcomingKeys", "previousSecret")}
+    old = ("secret", "upcomingKeys", "previousSecret")
+    rest = {name: value for name, value in document.items() if name not in old}
     if shared:
-        return rest | {
-            "previousSecret": {"secret": document["secret"], "algorithm": document.get("algorithm", "HS256")}
-        }
+        algorithm = document.get("algorithm", "HS256")
+        return rest | {"previousSecret": {"secret": document["secret"], "algorithm": algorithm}}
     kept = document.get("previousSecret")
     if not isinstance(kept, dict):
         return rest
-    ending = {"until": useless, **kept}  # written once: the first version after the change is current by now
-    return rest | ({"previousSecret": ending} if now < ending["until"] else {})
+    kept = {"until": moment_of(useless), **kept}  # only now is it certain that a version without it is current
+    return rest | ({"previousSecret": kept} if now < seconds_of(kept["until"]) else {})
 
 
 def _text(document: Mapping[str, Any]) -> HiddenText:
@@ -248,9 +253,8 @@ def _signed(key: RingKey) -> str:
 
 def _check(token: str, key: RingKey, jwks: Mapping[str, Any], where: str) -> None:
     keys = jwks.get("keys")
-    found = (
-        [jwk for jwk in keys if isinstance(jwk, dict) and jwk.get("kid") == key.kid] if isinstance(keys, list) else []
-    )
+    keys = [jwk for jwk in keys if isinstance(jwk, dict)] if isinstance(keys, list) else []
+    found = [jwk for jwk in keys if jwk.get("kid") == key.kid]
     if not found:
         raise TestFailed(f"key {key.kid} is not in {where}")
     name = _NAMES.get(_algorithm(key), _algorithm(key))
