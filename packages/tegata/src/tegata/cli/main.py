@@ -221,12 +221,16 @@ def db_bootstrap(
     generate_passwords: Annotated[
         bool, typer.Option("--generate-passwords", help="plain: new random passwords for the logins, printed once.")
     ] = False,
+    alternating: Annotated[
+        bool,
+        typer.Option("--alternating", help="plain: two logins that take turns for each role, and who rotates them."),
+    ] = False,
 ) -> None:
     """Make roles and schema, and mend them where they have drifted. Needs an administrator's login."""
     from tegata.cli.db import Wanted, run
 
     identities = {"app": app_object_id, "maintenance": maintenance_object_id, "migrator": migrator_object_id}
-    wanted = Wanted(provider, identities, passwords, generate_passwords)
+    wanted = Wanted(provider, identities, passwords, generate_passwords, alternating)
     raise typer.Exit(run(wanted, only_print=only_print, create=create_database))
 
 
@@ -337,6 +341,20 @@ def secrets_create(
     from tegata.cli.rotation.command import run_create
 
     raise typer.Exit(run_create(name, at=at))
+
+
+@secrets.command("setup")
+def secrets_setup(
+    name: SecretName,
+    *,
+    rotator: Annotated[str, typer.Option(help="The role that may set the two passwords, and nothing else.")] = (
+        "tegata_rotator"
+    ),
+) -> None:
+    """Print the SQL that makes two logins that take turns, and who sets their passwords; an administrator runs it."""
+    from tegata.cli.rotation.command import run_setup
+
+    raise typer.Exit(run_setup(name, rotator))
 
 
 def main() -> None:

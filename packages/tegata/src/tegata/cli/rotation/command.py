@@ -14,7 +14,7 @@ from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure
 from tegata.cli.rotation.creating import create
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.known import known_secret, known_secrets
-from tegata.cli.rotation.running import Result, attempt, due, rotate_due
+from tegata.cli.rotation.running import Result, attempt, due, roll_back, rotate_due
 from tegata.cli.rotation.stores import Stores
 from tegata.cli.rotation.telling import (
     Standing,
@@ -28,6 +28,9 @@ from tegata.settings import Settings
 from tegata_credentials.errors import CredentialError
 from tegata_credentials.observer import LoggedAudit
 from tegata_credentials.rotation.driver import Patience
+from tegata_credentials.rotation.plans import AlternatingUsersPlan
+from tegata_credentials.rotation.postgres.pair import LoginPair
+from tegata_credentials.rotation.postgres.setup import setup_sql
 
 
 def run_rotate(name: str | None, *, wait: float, anew: bool, as_document: bool) -> int:
@@ -53,6 +56,16 @@ def run_create(name: str, *, at: str | None) -> int:
     return _end(results, as_document=False)
 
 
+def run_setup(name: str, rotator: str) -> int:
+    """Print the SQL that a pair of logins needs once."""
+    plan = known_secret(Settings.from_environment(os.environ), name).plan
+    if not isinstance(plan, AlternatingUsersPlan):
+        raise CommandFailure(f"{name} is no pair of logins: nothing is to be set up in a database", USAGE)
+    pair = LoginPair.of(plan.group) if plan.pair is None else LoginPair(plan.group, *plan.pair)
+    sys.stdout.write(setup_sql(pair, rotator))
+    return OK
+
+
 def run_rollback(name: str, *, yes: bool, as_document: bool) -> int:
     """Make the previous value current again."""
     settings = Settings.from_environment(os.environ)
@@ -60,7 +73,7 @@ def run_rollback(name: str, *, yes: bool, as_document: bool) -> int:
     if not yes:
         _confirm(secret)
     with _stores(settings) as stores:
-        results = [attempt(stores, secret, lambda driver, id_: driver.rollback(id_))]
+        results = [roll_back(stores, secret)]
     return _end(results, as_document=as_document)
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.stores import Stores
 from tegata_credentials.errors import CredentialError, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Outcome, RotationDriver
-from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationError
+from tegata_credentials.rotation.errors import NotYet, RotationError, TestFailed
 from tegata_credentials.versions import CURRENT
 
+Act = Literal["rotate", "rollback"]
 State = Literal["rotated", "returned", "not_due", "waiting", "failed", "needs_a_person"]
 _PASSES = (SecretThrottled, SecretUnavailable)
 
@@ -33,6 +34,7 @@ class Result:
     retry_after: float | None = None
     reason: str = ""
     still_valid: str = ""
+    act: Act = "rotate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,23 @@ def rotate_if_due(stores: Stores, secret: RotatedSecret, now: Callable[[], float
     return attempt(stores, secret, lambda driver, name: driver.rotate(name))
 
 
-def attempt(stores: Stores, secret: RotatedSecret, act: Callable[[RotationDriver, str], Outcome]) -> Result:
+def roll_back(stores: Stores, secret: RotatedSecret) -> Result:
+    """Make the previous value current again. Raises `CommandFailure`."""
+    result = attempt(stores, secret, lambda driver, name: driver.rollback(name), "rollback")
+    return replace(result, state="failed") if result.state == "waiting" else result
+
+
+def attempt(
+    stores: Stores, secret: RotatedSecret, do: Callable[[RotationDriver, str], Outcome], act: Act = "rotate"
+) -> Result:
     """Do something with the driver of a secret, and tell what came of it. Raises `CommandFailure`."""
     try:
         driver, name = stores.driver_of(secret)
-        outcome = act(driver, name)
+        outcome = do(driver, name)
     except NotYet as error:
-        return Result(secret.name, "waiting", retry_after=error.retry_after, reason=str(error))
+        return Result(secret.name, "waiting", retry_after=error.retry_after, reason=str(error), act=act)
     except CredentialError as error:
-        return _failed(secret, error)
+        return _failed(secret, error, act)
     return Result(
         secret.name,
         outcome.state,
@@ -108,10 +118,11 @@ def attempt(stores: Stores, secret: RotatedSecret, act: Callable[[RotationDriver
     )
 
 
-def _failed(secret: RotatedSecret, error: CredentialError) -> Result:
+def _failed(secret: RotatedSecret, error: CredentialError, act: Act = "rotate") -> Result:
     if isinstance(error, RotationError):
-        passes = error.is_retryable or isinstance(error, RotationBusy)
+        passes = error.is_retryable and not (act == "rollback" and isinstance(error, TestFailed))
         still_valid = error.still_valid
     else:
         passes, still_valid = isinstance(error, _PASSES), RotationError.still_valid
-    return Result(secret.name, "failed" if passes else "needs_a_person", reason=str(error), still_valid=still_valid)
+    state: State = "failed" if passes else "needs_a_person"
+    return Result(secret.name, state, reason=str(error), still_valid=still_valid, act=act)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from tegata.cli.failures import FOUND, OK, UNAVAILABLE, WAITING
 from tegata.cli.rotation.documents import RotatedSecret
-from tegata.cli.rotation.running import Due, Result, State
+from tegata.cli.rotation.running import Act, Due, Result, State
 from tegata_credentials.rotation.driver import LabelStatus, SecretStatus
 
 _EXIT: Mapping[State, int] = {
@@ -20,6 +20,11 @@ _EXIT: Mapping[State, int] = {
     "needs_a_person": FOUND,
 }
 _GRAVEST = (FOUND, UNAVAILABLE, WAITING, OK)
+_DONE: Mapping[Act, str] = {"rotate": "rotated", "rollback": "rolled back"}
+_NEXT: Mapping[Act, str] = {
+    "rotate": "mend that, then `tegata secrets rotate {name}`.",
+    "rollback": "`tegata secrets rotate {name}` makes a new value instead.",
+}
 # A worker looks every few minutes; after a day nobody does.
 _OVERDUE_SECONDS = 24 * 3600
 
@@ -44,11 +49,11 @@ def lines_of(result: Result) -> Iterator[str]:
             yield f"{name}: begun and not finished yet: {said}"
             yield f"  Still true: the current value is unchanged and valid. Next: {_again(result)}"
         case "failed":
-            yield f"{name}: not rotated: {said}"
+            yield f"{name}: not {_DONE[result.act]}: {said}"
             yield f"  Still true: {result.still_valid}. Next: run it again; what was begun goes on, nothing is lost."
         case "needs_a_person":
-            yield f"{name}: not rotated, and trying again alone will not help: {said}"
-            yield f"  Still true: {result.still_valid}. Next: mend that, then `tegata secrets rotate {name}`."
+            yield f"{name}: not {_DONE[result.act]}, and trying again alone will not help: {said}"
+            yield f"  Still true: {result.still_valid}. Next: {_NEXT[result.act].format(name=name)}"
 
 
 def _again(result: Result) -> str:
