@@ -50,11 +50,11 @@ class AlternatingUsersPlan(_Plan):
 
     strategy: Literal["alternating-users"]
     group: Role = Field(description="The NOLOGIN role that owns everything and that both users become.")
-    pair: tuple[Role, Role] = Field(description="The two login roles.")
-    administrator: str = Field(description="Secret of the role that may set the two passwords.")
-    canary: str = Field(
-        "select 1", description="A statement that must work with the new login before it becomes current."
+    pair: tuple[Role, Role] | None = Field(None, description="The two login roles; without it GROUP_a and GROUP_b.")
+    administrator: str | None = Field(
+        None, description="Secret of the role that may set the passwords; without it that of `masterarn`."
     )
+    canary: str = Field("select 1", description="A statement that must work before the new login becomes current.")
 
 
 class SingleUserPlan(_Plan):
@@ -62,9 +62,8 @@ class SingleUserPlan(_Plan):
 
     strategy: Literal["single-user"]
     administrator: str = Field(description="Secret of a role that can set the password should everything else fail.")
-    canary: str = Field(
-        "select 1", description="A statement that must work with the new login before it becomes current."
-    )
+    becomes: Role | None = Field(None, description="The role that the login works as, if it is not its own.")
+    canary: str = Field("select 1", description="A statement that must work before the new login becomes current.")
 
 
 class SigningKeysPlan(_Plan):
@@ -72,8 +71,9 @@ class SigningKeysPlan(_Plan):
 
     strategy: Literal["signing-keys"]
     algorithm: Literal["ES256", "RS256", "PS256", "EdDSA"] = Field("ES256", description="Of new keys.")
-    jwks_age: Duration = Field(
-        timedelta(minutes=5), description="How long verifiers keep a JWKS; also readers' cache of the secret."
+    jwks_age: Duration = Field(timedelta(minutes=5), description="How long verifiers keep a JWKS.")
+    secret_age: Duration | None = Field(
+        None, description="How long readers keep a version of the secret; without it as long as a JWKS."
     )
     jwks_url: str | None = Field(
         None, pattern=r"^https?://", description="Where the world reads the keys, to be asked before the end."
@@ -85,8 +85,10 @@ class GenericTokenPlan(_Plan):
 
     strategy: Literal["generic-token"]
     provider: str = Field(
-        pattern=r"^[\w.]+:\w+$", description="`module:name` of an object with make, check and revoke."
+        pattern=r"^[\w.]+:\w+$", description="`module:name` of an object with make, check and, if you like, revoke."
     )
+    member: str | None = Field(None, description="Where the key stands if the secret is a JSON object.")
+    overlap: Duration = Field(timedelta(hours=1), description="How long readers may keep a key that was replaced.")
 
 
 Plan = Annotated[

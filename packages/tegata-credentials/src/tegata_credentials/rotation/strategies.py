@@ -1,0 +1,74 @@
+"""Makes the strategy that a plan describes; each kind of secret loads only what it needs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tegata_credentials.rotation.plans import (
+    AlternatingUsersPlan,
+    GenericTokenPlan,
+    Plan,
+    PlanError,
+    SigningKeysPlan,
+    SingleUserPlan,
+)
+from tegata_credentials.rotation.ports import Strategy, VersionStore
+
+
+def strategies_of(
+    plans: Sequence[Plan], store: VersionStore, *, sslrootcert: str | None = None
+) -> Mapping[str, Strategy]:
+    """Return what `Rotation` takes: a strategy for each secret, which is also the list of those that may be rotated."""
+    return {plan.secret: strategy_of(plan, store, sslrootcert=sslrootcert) for plan in plans}
+
+
+def strategy_of(plan: Plan, store: VersionStore, *, sslrootcert: str | None = None) -> Strategy:
+    """Return the strategy for one plan.
+
+    `store` is where administrators' secrets are read from, `sslrootcert` the certificates that a database's own is
+    verified with. Raises `PlanError` if a provider cannot be loaded, `CredentialError` if an extra is not installed.
+    """
+    if isinstance(plan, AlternatingUsersPlan | SingleUserPlan):
+        return _database_strategy(plan, store, sslrootcert)
+    if isinstance(plan, SigningKeysPlan):
+        return _signing_keys(plan)
+    return _generic_token(plan)
+
+
+def _database_strategy(
+    plan: AlternatingUsersPlan | SingleUserPlan, store: VersionStore, sslrootcert: str | None
+) -> Strategy:
+    from tegata_credentials.rotation.postgres.administrator import Administrator
+    from tegata_credentials.rotation.postgres.alternating_users import AlternatingUsers
+    from tegata_credentials.rotation.postgres.pair import LoginPair
+    from tegata_credentials.rotation.postgres.proof import Proof
+    from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
+    from tegata_credentials.rotation.postgres.single_user import SingleUser
+
+    sessions, proof = PsycopgSessions(sslrootcert=sslrootcert), Proof(canary=plan.canary)
+    administrator = Administrator(store, plan.administrator)
+    if isinstance(plan, SingleUserPlan):
+        return SingleUser(sessions, administrator, plan.becomes, proof)
+    pair = LoginPair.of(plan.group) if plan.pair is None else LoginPair(plan.group, *plan.pair)
+    return AlternatingUsers(sessions, pair, administrator, proof)
+
+
+def _generic_token(plan: GenericTokenPlan) -> Strategy:
+    from tegata_credentials.rotation.generic_token import GenericToken
+
+    module, _, name = plan.provider.partition(":")
+    try:
+        provider = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise PlanError(
+            f"{plan.provider} cannot be loaded: write module:name of an object with make and check"
+        ) from None
+    return replace(GenericToken.of(provider, member=plan.member), overlap=plan.overlap)
+
+
+def _signing_keys(plan: SigningKeysPlan) -> Strategy:
+    from tegata_credentials.rotation.signing_keys import SigningKeys
+
+    return SigningKeys(plan.algorithm, jwks_age=plan.jwks_age, secret_age=plan.secret_age, jwks_url=plan.jwks_url)
