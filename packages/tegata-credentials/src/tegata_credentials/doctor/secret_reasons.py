@@ -39,7 +39,7 @@ SECRETS: Mapping[str, Reason] = MappingProxyType(
         ),
         "secret_throttled": Reason(
             "{secret} is not given at the moment ({why})",
-            "See what else in this account reads secrets without a cache: SecretService makes one call in five minutes.",
+            "See what else in this account reads secrets without a cache: SecretService asks once in five minutes.",
         ),
         "secret_unavailable": Reason(
             "{secret} cannot be read at the moment ({why})", "Correct what is named, then run this again."

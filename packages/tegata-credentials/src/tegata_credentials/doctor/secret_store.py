@@ -134,9 +134,7 @@ class _Examination:
         try:
             said = self.store.describe(reference.name)
         except SecretAccessDenied:
-            self.checks.append(
-                skipped("labels", "secretsmanager:DescribeSecret is not allowed; only rotation needs it")
-            )
+            self.checks.append(skipped("labels", "not seen: secretsmanager:DescribeSecret is not allowed"))
         except SecretError as error:
             self.checks.append(skipped("labels", str(error)))
         else:
@@ -157,7 +155,7 @@ def check_model(found: SecretVersion, shape: str) -> None:
     from tegata_credentials.secret_service import models
     from tegata_credentials.secret_service.parsing import parse
 
-    shapes = {"database": models.DatabaseCredentials, "jwt": models.JwtSecret}
+    shapes: dict[str, type[models.SecretModel]] = {"database": models.DatabaseCredentials, "jwt": models.JwtSecret}
     parse(found, shapes.get(shape, models.ExternalApiCredentials))
 
 

@@ -60,7 +60,8 @@ class AwsSecretsManager:
 
     `session` is a `boto3.Session`; without one the usual places are searched for credentials, and searched again after
     they were refused. `client` is a client of your own, used as it is: it is neither made anew in a forked process nor
-    closed. An answer takes at most about `CALLS * (connect_timeout + read_timeout)` seconds and the waits between.
+    closed. Without `region`, AWS_REGION says it, or what boto3 finds. An answer takes at most about
+    `CALLS * (connect_timeout + read_timeout)` seconds and the waits between the calls.
 
     Example:
 
@@ -201,8 +202,11 @@ class AwsSecretsManager:
 
         retries = {"mode": "standard", "total_max_attempts": CALLS}
         config = Config(retries=retries, **self._timeouts)
-        return self._session_now().client(
-            "secretsmanager", region_name=self._region, endpoint_url=self._endpoint_url, config=config
+        session = self._session_now()
+        # Other SDKs of AWS read AWS_REGION, and its platforms set it; this one reads AWS_DEFAULT_REGION only.
+        named = None if self._session is not None and session.region_name else os.environ.get("AWS_REGION")
+        return session.client(
+            "secretsmanager", region_name=self._region or named or None, endpoint_url=self._endpoint_url, config=config
         )
 
     def _session_now(self) -> Any:
