@@ -58,7 +58,7 @@ def main() -> int:
 def _contenders(client: object) -> list[Contender]:
     ours = SecretService(AwsSecretsManager(client))
     caching = SecretCache(config=SecretCacheConfig(secret_refresh_interval=LIFE), client=client)
-    powertools = SecretsProvider(boto3_client=client)  # type: ignore[arg-type]
+    powertools = SecretsProvider(boto3_client=client)
     return [
         Contender("tegata get_version", ours.get_version),
         Contender("tegata get(name, Model)", lambda name: ours.get(name, DatabaseCredentials)),
