@@ -89,6 +89,6 @@ def _statement(session: Session, login: Login, pair: LoginPair | None) -> tuple[
     if pair is not None:
         allowed = session.execute(_SETTER, pair.setter_schema)
         if allowed and allowed[0][0]:
-            setter = f"{identifier(pair.setter_schema)}.set_verifier"
+            setter = f"{identifier(pair.setter_schema)}.set_verifier".replace("%", "%%")
             return f"select {setter}(%s::name, %s::text)", login.username, str(verifier)
     return (f"alter role {identifier(login.username)} password '{verifier}'",)

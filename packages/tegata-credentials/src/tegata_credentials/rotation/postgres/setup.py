@@ -17,25 +17,26 @@ _VERIFIER = "^SCRAM-SHA-256[$][1-9][0-9]{3,7}:[A-Za-z0-9+/]{22,}={0,2}[$][A-Za-z
 
 
 def setup_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
-    """Yield the statements, each of which may be run again. They hold no password: roles begin without one."""
-    group = identifier(pair.group)
+    """Yield the statements, each of which may be run again. They hold no password: roles begin without one.
+
+    A group role that is there already keeps its LOGIN, for the application that uses it until now: take it away when
+    nobody logs in as the group any more.
+    """
+    check_name(rotator)
+    group, schema, agent = identifier(pair.group), identifier(pair.setter_schema), identifier(rotator)
+    setter = f"{schema}.set_verifier(name, text)"
     yield _role(pair.group, "nologin")
     for login in pair.logins:
         yield _role(login, "login")
+        yield f"alter role {identifier(login)} login"
         yield f"grant {group} to {identifier(login)}"
         yield f"alter role {identifier(login)} set role = {_literal(pair.group)}"
-    yield from rotator_statements(pair, rotator)
-
-
-def rotator_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
-    """Yield the part of the rotator, for a pair that something else has made: its role, function and rights."""
-    check_name(rotator)
-    schema, agent = identifier(pair.setter_schema), identifier(rotator)
     yield _role(rotator, "login noinherit")
+    yield _reach(rotator)
     yield f"create schema if not exists {schema}"
+    yield _ours(pair)
     yield f"revoke all on schema {schema} from public"
     yield _function(pair)
-    setter = f"{schema}.set_verifier(name, text)"
     yield f"revoke all on function {setter} from public"
     yield f"grant usage on schema {schema} to {agent}"
     yield f"grant execute on function {setter} to {agent}"
@@ -54,11 +55,28 @@ def set_up(session: Session, pair: LoginPair, rotator: str) -> None:
 
 
 def _role(name: str, attributes: str) -> str:
-    login = attributes.partition(" ")[0]
     return "do " + _body(
         f"begin if not exists (select from pg_catalog.pg_roles where rolname = {_literal(name)}) "
-        f"then create role {identifier(name)} {attributes}; "
-        f"else alter role {identifier(name)} {login}; end if; end"
+        f"then create role {identifier(name)} {attributes}; end if; end"
+    )
+
+
+def _reach(rotator: str) -> str:
+    """The right to connect, where it has been taken from everybody."""
+    return "do " + _body(
+        f"begin if not has_database_privilege({_literal(rotator)}, current_database(), 'connect') "
+        f"then execute format('grant connect on database %I to %I', current_database(), {_literal(rotator)}); "
+        "end if; end"
+    )
+
+
+def _ours(pair: LoginPair) -> str:
+    """Whoever owns a schema can put another function into it."""
+    return "do " + _body(
+        "begin if not exists (select from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid = n.nspowner "
+        f"where n.nspname = {_literal(pair.setter_schema)} and r.rolname = current_user) "
+        "then raise exception 'the schema of the rotation belongs to another role: drop it, or run this as its owner' "
+        "using errcode = 'insufficient_privilege'; end if; end"
     )
 
 
