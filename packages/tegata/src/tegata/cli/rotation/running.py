@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.stores import Stores
@@ -39,14 +39,23 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a secret has to be rotated next (None: nobody knows its age), and the token of one that is unfinished."""
+    """Since when a value is current (None: nobody knows), when it has to go, and the token of what is unfinished."""
 
+    since: float | None
     at: float | None
     unfinished: str | None
 
     def is_due(self, now: float) -> bool:
         """Whether there is something to do."""
         return self.unfinished is not None or (self.at is not None and self.at <= now)
+
+
+@runtime_checkable
+class DatedStore(Protocol):
+    """A store that does not know when a label was moved, but when a version was made."""
+
+    def made_at(self, secret: str, version: str) -> float | None:
+        """Return that, in seconds since the epoch. Raises `SecretError`."""
 
 
 class Stopping(RotationError):
@@ -68,7 +77,10 @@ def due(stores: Stores, secret: RotatedSecret) -> Due:
     store, name = stores.store_of(secret)
     labels = store.labels(name)
     since = labels.moved_at.get(CURRENT)
-    return Due(None if since is None else since + secret.plan.every.total_seconds(), labels.unfinished)
+    current = labels.holder(CURRENT)
+    if since is None and current is not None and isinstance(store, DatedStore):
+        since = store.made_at(name, current)
+    return Due(since, None if since is None else since + secret.plan.every.total_seconds(), labels.unfinished)
 
 
 def rotate_due(

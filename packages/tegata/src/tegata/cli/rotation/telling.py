@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tegata.cli.failures import FOUND, OK, UNAVAILABLE, WAITING
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.running import Act, Due, Result, State
 from tegata_credentials.rotation.driver import LabelStatus, SecretStatus
+from tegata_credentials.versions import CURRENT
 
 _EXIT: Mapping[State, int] = {
     "rotated": OK,
@@ -77,14 +78,23 @@ class Standing:
     status: SecretStatus | None = None
     problem: str = ""
 
+    def labels(self, now: float) -> Sequence[LabelStatus]:
+        """Return the labels, the current one's age also where the store knows only when the version was made."""
+        since = None if self.due is None else self.due.since
+        return [
+            replace(label, age_seconds=max(0.0, now - since))
+            if since is not None and label.age_seconds is None and label.label == CURRENT
+            else label
+            for label in (() if self.status is None else self.status.labels)
+        ]
+
     def is_overdue(self, now: float) -> bool:
         """Whether it should have been rotated a day ago or more."""
         return self.due is not None and self.due.at is not None and self.due.at + _OVERDUE_SECONDS < now
 
     def needs_a_look(self, now: float) -> bool:
         """Whether somebody should look: it is overdue, the current value is refused, or nobody knows."""
-        labels = () if self.status is None else self.status.labels
-        refused = any(label.label == "AWSCURRENT" and label.works is False for label in labels)
+        refused = any(label.label == CURRENT and label.works is False for label in self.labels(now))
         return bool(self.problem) or refused or self.is_overdue(now)
 
 
@@ -95,7 +105,7 @@ def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
     if standing.status is None or standing.due is None:
         yield f"  cannot be told: {standing.problem}"
         return
-    for label in standing.status.labels:
+    for label in standing.labels(now):
         yield f"  {_label(label)}"
     if standing.due.unfinished is not None:
         yield f"  unfinished: `tegata secrets rotate {secret.name}` goes on with version {standing.due.unfinished}"
@@ -108,7 +118,7 @@ def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
 
 def document_of_standing(standing: Standing, now: float) -> Mapping[str, object]:
     """Return how a secret stands, for programs."""
-    secret, due, status = standing.secret, standing.due, standing.status
+    secret, due = standing.secret, standing.due
     return {
         "name": secret.name,
         "secret": str(secret.reference),
@@ -118,7 +128,7 @@ def document_of_standing(standing: Standing, now: float) -> Mapping[str, object]
         "unfinished": due.unfinished if due is not None else None,
         "due_at": None if due is None or due.at is None else _time(due.at).replace(" ", "T"),
         "overdue": standing.is_overdue(now),
-        "labels": [] if status is None else [asdict(label) for label in status.labels],
+        "labels": [asdict(label) for label in standing.labels(now)],
     }
 
 
