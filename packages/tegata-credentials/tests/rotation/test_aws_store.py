@@ -124,6 +124,27 @@ def test_promotion_is_refused_when_another_version_has_become_current(kept):
     assert kept.first == rival
 
 
+def test_another_rotation_can_begin_after_a_rollback(kept):
+    first, token = kept.first, a_token()
+    kept.announce(token)
+    kept.store.put_pending(kept.secret, token, NEXT)
+    kept.store.promote(kept.secret, token, replacing=first)
+    kept.store.promote(kept.secret, first, replacing=token)
+    assert PENDING not in kept.store.labels(kept.secret).versions[token]
+    kept.announce(a_token())
+
+
+def test_a_rollback_takes_away_what_a_promotion_left_that_broke_off(kept):
+    first, token = kept.first, a_token()
+    kept.announce(token)
+    kept.store.put_pending(kept.secret, token, NEXT)
+    kept.store.promote(kept.secret, token, replacing=first)
+    kept.move(PENDING, token)
+    kept.store.promote(kept.secret, first, replacing=token)
+    assert kept.first == first
+    kept.announce(a_token())
+
+
 def test_label_and_version_have_to_agree(kept):
     with pytest.raises(SecretNotFound):
         kept.store.read(kept.secret, version=kept.first, stage=PENDING)

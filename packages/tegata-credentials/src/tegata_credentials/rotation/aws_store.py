@@ -66,10 +66,17 @@ class AwsVersions(AwsSecretsManager):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from `replacing` to `token`; Secrets Manager moves AWSPREVIOUS by itself.
 
-        AWSPENDING stays: on the version that is current it says nothing.
+        AWSPENDING leaves both. Left on a version that stops being current, as in a rollback, it would say that a
+        rotation is unfinished: Secrets Manager would refuse to begin another one, and try to end that one again.
         """
+        pending = self.labels(secret).holder(PENDING)
+        if pending == replacing:
+            self._asked(secret, lambda client: _take_pending(client, secret, replacing))
         outcome = self._ask(secret, lambda client: _promote(client, secret, token, replacing))
         if outcome is _Answer.DONE:
+            if pending == token:
+                # After the move, so that a crash between them loses no rotation. If this fails, nothing is wrong yet.
+                self._ask(secret, lambda client: _take_pending(client, secret, token))
             return
         # A call that was repeated after a lost answer finds the label moved: by itself, or by somebody else.
         current = self.labels(secret).holder(CURRENT)
@@ -78,6 +85,17 @@ class AwsVersions(AwsSecretsManager):
         if isinstance(outcome, SecretError) and current == replacing:
             raise outcome
         raise RotationBusy("another version has become current meanwhile")
+
+    def made_at(self, secret: str, version: str) -> float | None:
+        """Return when a version was made, in seconds since the epoch: no later than it became current.
+
+        Needs `secretsmanager:ListSecretVersionIds`, which nothing else does: whoever rotates by a clock of its own.
+        """
+        answer = self._asked(secret, lambda client: client.list_secret_version_ids(SecretId=secret))
+        for each in answer.get("Versions") or ():
+            if each.get("VersionId") == version and each.get("CreatedDate") is not None:
+                return float(each["CreatedDate"].timestamp())
+        return None
 
     def _is_kept(self, secret: str, token: str, text: HiddenText) -> bool:
         answer = self._ask(secret, lambda client: client.get_secret_value(SecretId=secret, VersionId=token))
@@ -111,6 +129,18 @@ def _promote(client: Any, secret: str, token: str, replacing: str) -> _Answer:
         client.update_secret_version_stage(
             SecretId=secret, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=replacing
         )
+    except ClientError as error:
+        if _code_of(error) not in ("InvalidParameterException", "InvalidRequestException"):
+            raise
+        return _Answer.OTHER_LABELS
+    return _Answer.DONE
+
+
+def _take_pending(client: Any, secret: str, version: str) -> _Answer:
+    from botocore.exceptions import ClientError
+
+    try:
+        client.update_secret_version_stage(SecretId=secret, VersionStage=PENDING, RemoveFromVersionId=version)
     except ClientError as error:
         if _code_of(error) not in ("InvalidParameterException", "InvalidRequestException"):
             raise

@@ -59,8 +59,8 @@ class VersionStore(Protocol):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from version `replacing` to `token`; AWSPREVIOUS goes to `replacing`.
 
-        AWSPENDING may stay with `token` or leave it: on the current version it says nothing. Raises `RotationBusy` if
-        `replacing` is not the current one any more.
+        AWSPENDING leaves `replacing` before that, for after a rollback it would mean a rotation without an end, and
+        `token` after it. Raises `RotationBusy` if `replacing` is not the current one any more.
         """
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ class MemoryVersions:
             kept.stages[PENDING] = token
 
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
-        """Move AWSCURRENT; AWSPREVIOUS follows."""
+        """Move AWSCURRENT; AWSPREVIOUS follows, and AWSPENDING leaves both."""
         with self._lock:
             kept = self._kept(secret)
             if kept.stages[CURRENT] != replacing:
@@ -109,6 +109,8 @@ class MemoryVersions:
             if token not in kept.values:
                 raise SecretNotFound(secret, "the version has no value")
             kept.stages |= {CURRENT: token, PREVIOUS: replacing}
+            if kept.stages.get(PENDING) in (token, replacing):
+                del kept.stages[PENDING]
 
     def close(self) -> None:
         """Do nothing."""
