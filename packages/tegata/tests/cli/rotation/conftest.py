@@ -172,7 +172,7 @@ def place(cluster: PasswordCluster, tmp_path: Path) -> Iterator[Place]:
             "TEGATA_ROTATION_ADMINISTRATOR": f"file:{directory}/rotator",
         }
         yield made
-        for name in ("database", "maintenance", "mail"):
+        for name in ("database", "maintenance", "mail", "jwt"):
             for version in made.versions(name) if (directory / name).exists() else []:
                 for value in _secrets_in(version):
                     remember(value)
@@ -181,6 +181,9 @@ def place(cluster: PasswordCluster, tmp_path: Path) -> Iterator[Place]:
 
 def _secrets_in(version: SecretVersion) -> Iterator[str]:
     try:
-        yield str(json.loads(version.text)["password"])
-    except (ValueError, KeyError, TypeError):
+        document = json.loads(version.text)
+    except ValueError:
         yield str(version.text)
+        return
+    yield document.get("password", "")
+    yield from (key["jwk"].get("d", "") for key in document.get("keys", ()))

@@ -240,7 +240,7 @@ def test_an_address_that_says_too_little_or_too_much_is_refused(place: Place, at
 def test_a_secret_is_made_once(made: Place) -> None:
     before = made.current("database")
     again = made.run("secrets", "create", "database", "--at", made.address)
-    assert again.exit_code != 0
+    assert "exists already" in str(failure(again))
     assert made.current("database") == before
 
 
@@ -273,3 +273,24 @@ def test_a_secret_of_somebody_elses_api_is_typed_once(place: Place) -> None:
     store = place.store
     assert store.read("mail", stage="AWSPREVIOUS").text == HiddenText(typed)
     assert store.read("mail").text.startswith("key-")
+
+
+def test_a_rotation_that_has_to_wait_ends_with_4_and_goes_on_later(place: Place) -> None:
+    """Verifiers keep a JWKS for five minutes: a key that was published a moment ago does not sign yet."""
+    document = place.directory.parent / "rotation.yaml"
+    document.write_text(
+        "apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {name: jwt}\n"
+        f"spec: {{secret: 'file:{place.directory}/jwt', strategy: signing-keys}}\n"
+    )
+    settings = {"TEGATA_ROTATION_FILE": str(document)}
+    assert place.run("secrets", "create", "jwt", **settings).exit_code == 0
+    early = place.run("secrets", "rotate", "jwt", **settings)
+    assert early.exit_code == 4, early.output
+    assert "jwt: begun and not finished yet: " in early.output
+    assert "Next: `tegata secrets rotate jwt` in " in early.output
+    waiting = place.store.labels("jwt").unfinished
+    still = json.loads(place.run("secrets", "rotate", "jwt", "--json", **settings).output)["secrets"][0]
+    assert (still["state"], still["version"], still["resumed"]) == ("waiting", waiting, True)
+    assert still["retry_after"] > 0
+    shown = place.run("secrets", "status", "jwt", **settings)
+    assert (shown.exit_code, "unfinished" in shown.output) == (0, True)

@@ -11,9 +11,10 @@ import secrets
 import sys
 from urllib.parse import parse_qsl, urlsplit
 
-from tegata.cli.failures import USAGE, CommandFailure
+from tegata.cli.failures import FOUND, USAGE, CommandFailure
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.stores import file_store
+from tegata_credentials.errors import CredentialError
 from tegata_credentials.rotation.plans import AlternatingUsersPlan, SigningKeysPlan
 from tegata_credentials.token_state import HiddenText
 
@@ -22,14 +23,17 @@ _QUERY = {"sslrootcert": "sslrootcert", "reader": "readerHost"}
 
 
 def create(secret: RotatedSecret, at: str | None) -> str:
-    """Make the secret with its first value; return the version. Raises `CommandFailure`, `CredentialError`."""
+    """Make the secret with its first value; return the version. Raises `CommandFailure`."""
     if secret.reference.scheme != "file":
         raise CommandFailure(
             f"{secret.reference} is made with the tools of its store; then `tegata secrets rotate {secret.name}`", USAGE
         )
     text = first_value(secret, at)
     store, name = file_store(secret)
-    return store.create(name, text)
+    try:
+        return store.create(name, text)
+    except CredentialError as error:
+        raise CommandFailure(str(error), FOUND) from None
 
 
 def first_value(secret: RotatedSecret, at: str | None) -> HiddenText:
