@@ -165,6 +165,13 @@ HOLES = {
         "session_replication_role: SET",
         "revoke set on parameter session_replication_role from tegata_app",
     ),
+    "a login of the application role reads everything": hole(
+        "create role turn_a login in role tegata_app; alter role turn_a set role = 'tegata_app';"
+        "grant pg_read_all_data to turn_a",
+        "R08",
+        "turn_a: member of pg_read_all_data",
+        "drop role turn_a",
+    ),
     "a policy for a role that nobody knows": hole(
         "create role tegata_reporter;"
         "create policy open on tegata.session for select to tegata_reporter using (true);"

@@ -15,6 +15,7 @@ from tegata.crypto.digests import new_secret
 from tegata.postgres.bootstrap import (
     APPLICATION,
     EVERYBODYS_DATABASE,
+    FIRST_LOGINS,
     LOGINS,
     MAINTENANCE,
     MIGRATOR,
@@ -24,6 +25,7 @@ from tegata.postgres.bootstrap import (
     bootstrap_script,
     create_database,
 )
+from tegata.postgres.bootstrap_pairs import LOGIN_PAIRS, ROTATOR
 
 _ROLE_OF = {"app": APPLICATION, "maintenance": MAINTENANCE, "migrator": MIGRATOR}
 _LEAST_PASSWORD = 16
@@ -37,6 +39,7 @@ class Wanted:
     identities: Mapping[str, str | None] | None = None
     passwords: str | None = None
     generate_passwords: bool = False
+    alternating: bool = False
 
 
 def run(wanted: Wanted, *, only_print: bool, create: bool) -> int:
@@ -44,12 +47,14 @@ def run(wanted: Wanted, *, only_print: bool, create: bool) -> int:
     if only_print and (wanted.passwords or wanted.generate_passwords):
         raise CommandFailure("--print knows no passwords: set them with psql's \\password afterwards", USAGE)
     provider = _provider(wanted)
+    if wanted.alternating and provider != "plain":
+        raise CommandFailure(f"--alternating is for passwords, which --for {provider} is there to need none of", USAGE)
     object_ids = _object_ids(wanted, provider)
     if only_print:
         name = Surroundings.read().administration().database if create else None
-        sys.stdout.write(bootstrap_script(Plan(provider, object_ids), database=name, create=create))
+        sys.stdout.write(bootstrap_script(_plan(wanted, provider, object_ids), database=name, create=create))
         return OK
-    plan = Plan(provider, object_ids, _passwords(wanted, provider))
+    plan = _plan(wanted, provider, object_ids)
     target = Surroundings.read().administration()
     if create and create_database(target.in_database(EVERYBODYS_DATABASE), target.database):
         print(f"changed: database {target.database} made")
@@ -64,6 +69,10 @@ def run(wanted: Wanted, *, only_print: bool, create: bool) -> int:
     if not outcome.changed and not outcome.left:
         print("roles and schema are as they should be")
     return FOUND if outcome.left else OK
+
+
+def _plan(wanted: Wanted, provider: Provider, object_ids: Mapping[str, UUID]) -> Plan:
+    return Plan(provider, object_ids, _passwords(wanted, provider), alternating=wanted.alternating)
 
 
 def _provider(wanted: Wanted) -> Provider:
@@ -102,20 +111,28 @@ def _passwords(wanted: Wanted, provider: Provider) -> dict[str, str]:
     if wanted.passwords and wanted.generate_passwords:
         raise CommandFailure("--passwords gives them, --generate-passwords makes them: choose one", USAGE)
     if wanted.generate_passwords:
-        return {role: new_secret() for role in LOGINS}
+        return {role: new_secret() for role in (FIRST_LOGINS if wanted.alternating else LOGINS)}
     assert wanted.passwords is not None
+    logins = _logins(wanted)
     text = sys.stdin.read() if wanted.passwords == "-" else Path(wanted.passwords).read_text(encoding="utf-8")
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         role, separator, password = line.partition("=")
         if not line.strip():
             continue
-        if not separator or role.strip() not in LOGINS or len(password) < _LEAST_PASSWORD:
+        if not separator or role.strip() not in logins or len(password) < _LEAST_PASSWORD:
             # Never the line itself: it may be a password.
-            names = ", ".join(LOGINS)
+            names = ", ".join(logins)
             wish = f"ROLE=PASSWORD, the role one of {names}, the password at least {_LEAST_PASSWORD} characters"
             raise CommandFailure(f"line {number} of the passwords is not of the form {wish}", USAGE)
         found[role.strip()] = password
     if not found:
         raise CommandFailure("there is no password in --passwords", USAGE)
     return found
+
+
+def _logins(wanted: Wanted) -> tuple[str, ...]:
+    """Return the roles that may be given a password."""
+    if not wanted.alternating:
+        return LOGINS
+    return (*(login for pair in LOGIN_PAIRS.values() for login in pair), ROTATOR)

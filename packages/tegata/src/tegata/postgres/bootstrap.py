@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from tegata.postgres.bootstrap_pairs import LOGIN_PAIRS, ROTATOR, rotator_step
 from tegata.postgres.bootstrap_step import script
 from tegata.postgres.bootstrap_steps import AZURE_QUERY, STEPS
 from tegata.postgres.logins import open_psycopg
@@ -29,6 +30,8 @@ APPLICATION = "tegata_app"
 MAINTENANCE = "tegata_maint"
 MIGRATOR = "tegata_migrator"
 LOGINS = (APPLICATION, MAINTENANCE, MIGRATOR)
+# Where logins take turns: those that begin, with whom passwords are set.
+FIRST_LOGINS = (*(LOGIN_PAIRS[role][0] for role in LOGINS), ROTATOR)
 
 # The database that every server has; Azure's documentation maps roles to identities there.
 EVERYBODYS_DATABASE = "postgres"
@@ -128,7 +131,7 @@ def bootstrap_script(plan: Plan, *, database: str | None = None, create: bool = 
                 .as_string(None)
             )
         parts.append(f"\\connect {_psql_word(database)}\n")
-    parts += ["begin;\n", *_prologue(plan, {}), *_blocks(), "commit;\n"]
+    parts += ["begin;\n", *_prologue(plan, {}), *_blocks(plan), "commit;\n"]
     if plan.provider == "azure":
         parts += [f"\\connect {EVERYBODYS_DATABASE}\n", "begin;\n", *_azure_script(plan), "commit;\n"]
     else:
@@ -141,7 +144,7 @@ def _run(administrator: ConnectionTarget, plan: Plan) -> Outcome:
     with open_psycopg(administrator) as connection:
         connection.add_notice_handler(heard)
         verifiers = {role: _verifier(connection, role, password) for role, password in plan.passwords.items()}
-        for statement in (*_prologue(plan, verifiers), *_blocks()):
+        for statement in (*_prologue(plan, verifiers), *_blocks(plan)):
             connection.execute(statement.encode())
     return heard.outcome()
 
@@ -192,8 +195,9 @@ def _azure_script(plan: Plan) -> list[str]:
     ]
 
 
-def _blocks() -> list[str]:
-    return [script(step.title, step.query) for step in STEPS]
+def _blocks(plan: Plan) -> list[str]:
+    steps = (*STEPS, rotator_step()) if plan.alternating else STEPS
+    return [script(step.title, step.query) for step in steps]
 
 
 def _setting(name: str, value: str) -> str:

@@ -8,8 +8,11 @@ its own memberships are not inherited, by its logins neither.
 
 from __future__ import annotations
 
+from psycopg import sql
+
 from tegata.postgres.bootstrap_step import PAIRS, Step
 
+ROTATOR = "tegata_rotator"
 LOGIN_PAIRS = {role: tuple(login for login, of in PAIRS if of == role) for role in dict.fromkeys(of for _, of in PAIRS)}
 
 MADE_PAIRS = Step(
@@ -18,7 +21,12 @@ MADE_PAIRS = Step(
                          p.login), format('role %s made', p.login), 'self', true
              from <pairs>
             where current_setting('tegata_bootstrap.alternating')::boolean
-              and not exists (select from pg_roles where rolname = p.login) order by 1""",
+              and not exists (select from pg_roles where rolname = p.login)
+            union all
+           select 'create role tegata_rotator login noinherit nosuperuser nobypassrls nocreatedb nocreaterole'
+                    || ' noreplication', 'role tegata_rotator made', 'self', true
+            where current_setting('tegata_bootstrap.alternating')::boolean
+              and not exists (select from pg_roles where rolname = 'tegata_rotator') order by 1""",
 )
 
 KEPT_PAIRS = (
@@ -72,3 +80,37 @@ KEPT_PAIRS = (
              join pg_roles iam on iam.oid = a.roleid and iam.rolname = 'rds_iam'""",
     ),
 )
+
+
+def rotator_step() -> Step:
+    """Return the step that lets the rotator set the passwords of the pairs, by one function for each pair."""
+    # Only who asks for it loads it.
+    from tegata_credentials.rotation.postgres.pair import LoginPair
+    from tegata_credentials.rotation.postgres.setup import setup_statements
+
+    rows = []
+    for role, (first, second) in LOGIN_PAIRS.items():
+        pair = LoginPair(role, first, second)
+        statements = list(setup_statements(pair, ROTATOR))
+        text = "\n".join(statements)
+        told = {statements[-1]: f"{ROTATOR} may set the passwords of {first} and {second}"}
+        rows += [
+            (pair.setter_schema, place, statement, told.get(statement, ""), text)
+            for place, statement in enumerate(statements)
+        ]
+    values = sql.SQL(", ").join(sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in rows)
+    return Step("the rotator, who sets the passwords of pairs", _ROTATOR.replace("<values>", values.as_string(None)))
+
+
+# A function that was made by the same text, for the rotator and nobody else, needs nothing.
+_ROTATOR = """select v.statement, v.says, 'self', false
+             from (values <values>) v (schema, place, statement, says, texts)
+            where not exists (select from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+                               where n.nspname = v.schema and f.proname = 'set_verifier' and f.prosecdef
+                                 and position('$tegata$' || f.prosrc || '$tegata$' in v.texts) > 0
+                                 and f.proconfig = array['search_path=pg_catalog, pg_temp']
+                                 and has_function_privilege('tegata_rotator', f.oid, 'EXECUTE')
+                                 and has_schema_privilege('tegata_rotator', n.oid, 'USAGE')
+                                 and not exists (select from aclexplode(coalesce(f.proacl, acldefault('f', f.proowner)))
+                                                  x where x.grantee = 0))
+            order by v.schema, v.place"""

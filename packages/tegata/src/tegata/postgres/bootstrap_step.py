@@ -22,9 +22,9 @@ class Step:
 # The four roles, and what each must not be.
 _ROLES = """(values ('tegata_owner', 'nologin'), ('tegata_app', 'login'), ('tegata_maint', 'login'),
                      ('tegata_migrator', 'login noinherit')) w (name, login)"""
-_OURS = "('tegata_owner', 'tegata_app', 'tegata_maint', 'tegata_migrator')"
+_OURS = "('tegata_owner', 'tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_rotator')"
 
-# The logins that take turns, with their roles.
+# The logins that take turns, with their roles; tegata_rotator sets their passwords and can do nothing else.
 PAIRS = tuple(
     (f"{role}_{turn}", role) for role in ("tegata_app", "tegata_maint", "tegata_migrator") for turn in ("a", "b")
 )
@@ -53,7 +53,7 @@ _PARTS = {
 
 # One step as a block. What fails for want of rights is told with the statement, and everything else goes on.
 _BLOCK = """-- <title>
-do $tegata$
+do <mark>
 declare
   missing record;
   modern constant boolean := current_setting('server_version_num')::integer >= 160000;
@@ -96,7 +96,7 @@ begin
       raise warning 'left alone, because % may not: % [%;] (%)', session_user, missing.says, missing.statement, sqlerrm;
     end;
   end loop;
-end $tegata$;
+end <mark>;
 """
 
 
@@ -104,4 +104,11 @@ def script(title: str, query: str) -> str:
     """Return a step as one block, which runs its statements and tells what it did."""
     for name, text in _PARTS.items():
         query = query.replace(name, text)
-    return _BLOCK.replace("<title>", title).replace("<query>", query)
+    mark = "$tegata$"
+    while mark in query:  # a statement with a body of its own
+        mark = f"{mark[:-1]}_$"
+    parts = {"<title>": title, "<mark>": mark, "<query>": query}
+    block = _BLOCK
+    for name, text in parts.items():
+        block = block.replace(name, text)
+    return block

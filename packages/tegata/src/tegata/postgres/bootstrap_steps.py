@@ -172,14 +172,13 @@ STEPS = (
              from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x
             where d.datname = current_database() and x.privilege_type in ('TEMPORARY', 'CREATE')
               and x.grantee <> d.datdba
-              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in
-                     ('tegata_app', 'tegata_maint', 'tegata_migrator', 'tegata_owner'))
+              and (x.grantee = 0 or pg_get_userbyid(x.grantee) in <all>)
             union all
            select format('grant connect on database %I to %I', d.datname, r.rolname),
                   format('%s may connect to database %s', r.rolname, d.datname),
                   case when pg_has_role(d.datdba, 'USAGE') then 'self' else 'no' end, false
              from pg_database d cross join pg_roles r
-            where d.datname = current_database() and r.rolname in ('tegata_app', 'tegata_maint', 'tegata_migrator')
+            where d.datname = current_database() and r.rolname in <ours> and r.rolname <> 'tegata_owner'
               and not has_database_privilege(r.oid, d.oid, 'CONNECT')""",
     ),
     Step(
@@ -204,7 +203,7 @@ STEPS = (
              from pg_default_acl d left join pg_namespace n on n.oid = d.defaclnamespace, aclexplode(d.defaclacl) x
             where x.grantee <> d.defaclrole and d.defaclobjtype in ('r', 'S', 'f', 'n')
               and (pg_get_userbyid(d.defaclrole) in ('tegata_owner', 'tegata_migrator')
-                   or pg_get_userbyid(x.grantee) in ('tegata_app', 'tegata_maint'))""",
+                   or pg_get_userbyid(x.grantee) in <all> and pg_get_userbyid(x.grantee) <> 'tegata_owner')""",
     ),
     Step(
         "settings of roles that would stand in for a tenant or another role",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tegata.postgres.doctor.question import OF_USERS, Check
+from tegata.postgres.doctor.question import LOGINS, OF_USERS, Check
 
 CHECKS = (
     Check(
@@ -52,10 +52,11 @@ CHECKS = (
     ),
     Check(
         "R06",
-        """select coalesce('role ' || pg_get_userbyid(nullif(s.setrole, 0)) || ', ', '') || split_part(c, '=', 1)
+        f"""{LOGINS}
+           select coalesce('role ' || pg_get_userbyid(nullif(s.setrole, 0)) || ', ', '') || split_part(c, '=', 1)
              from pg_db_role_setting s, unnest(s.setconfig) c
             where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-              and (s.setrole = 0 or pg_get_userbyid(s.setrole) = %(app)s)
+              and (s.setrole = 0 or pg_get_userbyid(s.setrole) = %(app)s or s.setrole in (select oid from logins))
               and lower(split_part(c, '=', 1)) in (lower(%(setting)s), 'row_security', 'session_replication_role')
             order by 1""",
         "every new session begins with this setting: a forgotten tenant context becomes somebody's context",
@@ -68,5 +69,26 @@ CHECKS = (
         "the application role may change a setting that is a superuser's; session_replication_role, for one, switches"
         " off foreign keys",
         "REVOKE SET, ALTER SYSTEM ON PARAMETER ... FROM the application role",
+    ),
+    Check(
+        "R08",
+        f"""{LOGINS}
+           select l.rolname || ': ' || a.word from logins l
+            cross join lateral (values ('SUPERUSER', l.rolsuper), ('BYPASSRLS', l.rolbypassrls),
+                   ('CREATEROLE', l.rolcreaterole), ('CREATEDB', l.rolcreatedb),
+                   ('REPLICATION', l.rolreplication)) a (word, present) where a.present
+            union
+           select l.rolname || ': member of ' || g.rolname || case when a.admin_option then ', with ADMIN' else '' end
+             from logins l join pg_auth_members a on a.member = l.oid join pg_roles g on g.oid = a.roleid
+            where a.admin_option or g.rolname <> %(app)s and not pg_has_role(%(app)s, g.oid, 'MEMBER')
+            union
+           select l.rolname || case d.deptype when 'o' then ': owner of ' else ': rights on ' end
+                  || pg_describe_object(d.classid, d.objid, d.objsubid)
+             from logins l join pg_shdepend d on d.refclassid = 'pg_authid'::regclass and d.refobjid = l.oid
+            where d.deptype in ('o', 'a', 'r')
+              and d.dbid in (0, (select oid from pg_database where datname = current_database())) order by 1""",
+        "this login becomes the application role, but has rights of its own beside: a session that gives the role up"
+        " (RESET ROLE, SET ROLE NONE) has them",
+        "REVOKE them: such a login is a member of the application role and nothing else",
     ),
 )

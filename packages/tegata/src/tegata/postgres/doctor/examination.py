@@ -56,10 +56,12 @@ def examine(
     itself uses. Raises `psycopg.OperationalError` if the database cannot be reached.
     """
     roles = wall.application
+    login: str | None = None
     probed: list[Probed] = []
     if application is not None:
         with _connect(application) as connection:
-            roles = (_current_user(connection),)
+            current, login = _users(connection)
+            roles = (current,)
             probed.append(probe_application(connection, wall))
     with _connect(catalogue) as connection:
         if wall.owner is not None and _may_act_as(connection, wall.owner):
@@ -68,7 +70,7 @@ def examine(
             connection.commit()
         findings = _not_set_up(connection, wall)
         if not findings:
-            findings = [found for role in roles for found in _ask_catalogue(connection, wall, role)]
+            findings = [found for role in roles for found in _ask_catalogue(connection, wall, role, login)]
             connection.rollback()
             for role in roles:
                 probed.append(probe_canaries(connection, wall, role))
@@ -91,10 +93,11 @@ def _connect(target: ConnectionTarget) -> Connection:
     return connection
 
 
-def _current_user(connection: Connection) -> str:
-    row = connection.execute("select current_user::text").fetchone()
+def _users(connection: Connection) -> tuple[str, str]:
+    """Return whose rights a session has, and as whom it has logged in."""
+    row = connection.execute("select current_user::text, session_user::text").fetchone()
     assert row is not None
-    return str(row[0])
+    return str(row[0]), str(row[1])
 
 
 def _may_act_as(connection: Connection, owner: str) -> bool:
@@ -116,10 +119,11 @@ def _not_set_up(connection: Connection, wall: Wall) -> list[Finding]:
     return [Finding("R00", what, "this database has never been set up", "run the bootstrap and `tegata migrate`")]
 
 
-def _ask_catalogue(connection: Connection, wall: Wall, role: str) -> list[Finding]:
+def _ask_catalogue(connection: Connection, wall: Wall, role: str, login: str | None) -> list[Finding]:
     parameters = {
         "schemas": list(wall.schemas),
         "app": role,
+        "login": login,
         "trusted": list(wall.all_trusted),
         "roles": sorted({role, *wall.application, *wall.all_trusted}),
         "exempt": list(wall.exempt),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -54,7 +55,20 @@ def probe_application(connection: Connection, wall: Wall) -> Probed:
     tries.expect(row is not None and row[0] in {None, ""}, "L05", wall.setting)
     _without_rights_to_anything(connection, wall, find_relations(connection, wall), frozenset(), tries)
     connection.rollback()
+    for statement in _ways_back(connection):
+        # What a session is after it has given up the role that its login begins with.
+        connection.execute(statement)
+        _without_rights_to_anything(connection, wall, find_relations(connection, wall), frozenset(), tries)
+        connection.rollback()
     return tries.result()
+
+
+def _ways_back(connection: Connection) -> tuple[LiteralString, ...]:
+    """The statements by which this session becomes its login again, where that is another role and no superuser."""
+    row = connection.execute(
+        "select current_user <> session_user and not rolsuper from pg_catalog.pg_roles where rolname = session_user"
+    ).fetchone()
+    return ("set role none", "reset role") if row is not None and row[0] else ()
 
 
 def probe_canaries(connection: Connection, wall: Wall, role: str) -> Probed:

@@ -12,10 +12,10 @@ Severity = Literal["error", "warning"]
 class Check:
     """One question to the catalogue: a query that returns the objects at fault, one column.
 
-    Its parameters: schemas, app, trusted, roles (app and trusted), exempt, rights ("schema.table RIGHT"), column,
-    tenant_table, tenant_key, tenant_type, expected, setting, definers, publications. A warning is something the wall
-    leans on, or that nobody but an administrator of the server can mend; an error is a hole, or makes the wall so slow
-    that somebody will take it down.
+    Its parameters: schemas, app, login (as whom the server logs in, if that is known), trusted, roles (app and
+    trusted), exempt, rights ("schema.table RIGHT"), column, tenant_table, tenant_key, tenant_type, expected, setting,
+    definers, publications. A warning is something the wall leans on, or that nobody but an administrator of the server
+    can mend; an error is a hole, or makes the wall so slow that somebody will take it down.
     """
 
     id: str
@@ -52,6 +52,19 @@ _TABLES = """
              p.polroles = '{0}' or exists (
                select from unnest(p.polroles) r where r <> 0 and pg_has_role(%(app)s, r, 'USAGE')) as applies
         from pg_policy p
+    )
+"""
+
+# `logins`: who logs in and becomes the application role at once, by a setting of its own (`ALTER ROLE ... SET role`),
+# or as the server itself does. A superuser among the latter is a finding of its own (L00).
+LOGINS = """
+    with logins as (
+      select r.* from pg_roles r
+       where r.rolname <> %(app)s
+         and (r.rolname = %(login)s and not r.rolsuper
+              or exists (select from pg_db_role_setting s, unnest(s.setconfig) c
+                          where s.setrole = r.oid and c = 'role=' || %(app)s
+                            and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))))
     )
 """
 
