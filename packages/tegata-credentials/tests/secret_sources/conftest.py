@@ -44,11 +44,17 @@ class Endpoint:
     errors_of: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
+    open_connections: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
 
     def put(self, name: str, text: str | None, version: str = "v-1", **more: Any) -> None:
         kept = {"ARN": ARN.format(name), "Name": name, "VersionId": version, "VersionStages": ["AWSCURRENT"], **more}
         self.secrets[name] = kept if text is None else {**kept, "SecretString": text}
+
+    def count(self, change: int) -> None:
+        with self.counting:
+            self.open_connections += change
 
     def asked(self, action: str) -> list[dict[str, Any]]:
         return [body for name, body in self.calls if name == action]
@@ -99,6 +105,14 @@ def serving() -> Iterator[Endpoint]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 0.5  # an idle connection ends soon, as one does while a function is frozen
+
+        def handle(self) -> None:
+            endpoint.count(1)
+            try:
+                super().handle()
+            finally:
+                endpoint.count(-1)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
