@@ -33,7 +33,7 @@ def started() -> Iterator[Callable[[int], Server]]:
 
     yield start
     for server in servers.values():
-        server.process.stop()
+        server.stop()
     leaks = {server.version: find_leaks(server.log(), sorted(server.secrets)) for server in servers.values()}
     shutil.rmtree(directory, ignore_errors=True)
     assert not any(leaks.values()), "a password is in the log of PostgreSQL"

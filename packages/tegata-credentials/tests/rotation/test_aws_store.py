@@ -114,6 +114,17 @@ def test_promotion_moves_current_and_previous(kept):
     assert kept.store.read(kept.secret, stage=PREVIOUS).text == FIRST
 
 
+def test_a_promotion_back_leaves_no_rotation_unfinished(kept):
+    first, token = kept.first, a_token()
+    kept.announce(token)
+    kept.store.put_pending(kept.secret, token, NEXT)
+    kept.store.promote(kept.secret, token, replacing=first)
+    kept.store.promote(kept.secret, first, replacing=token)
+    labels = kept.store.labels(kept.secret)
+    assert (labels.holder(CURRENT), labels.holder(PREVIOUS), labels.holder(PENDING)) == (first, token, None)
+    kept.announce(a_token())
+
+
 def test_promotion_is_refused_when_another_version_has_become_current(kept):
     first, token, rival = kept.first, a_token(), a_token()
     kept.store.put_pending(kept.secret, rival, OTHER)

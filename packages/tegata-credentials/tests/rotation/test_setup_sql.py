@@ -233,14 +233,14 @@ def test_what_the_callers_search_path_offers_is_not_called(rotator):
         "new\nline",
     ],
 )
-def test_a_name_is_a_name_and_nothing_else(each_server, new_world, group):
-    world = new_world(each_server, pair=LoginPair.of(f"{group}{uuid.uuid4().hex[:6]}"))
+def test_a_name_is_a_name_and_nothing_else(server, new_world, group):
+    world = new_world(server, pair=LoginPair.of(f"{group}{uuid.uuid4().hex[:6]}"))
     before = world.document()
     world.rotate()
     world.rotate()
     after = world.document()
-    assert (after["username"], each_server.lets_in(after)) == (before["username"], True)
-    assert each_server.execute("select count(*) from pg_roles where rolname = 'postgres'") == [(1,)]
+    assert (after["username"], server.lets_in(after)) == (before["username"], True)
+    assert server.execute("select count(*) from pg_roles where rolname = 'postgres'") == [(1,)]
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 62, "グ" * 21], ids=["empty", "nul", "too long", "too many bytes"])

@@ -54,22 +54,32 @@ class Server:
     process: EmbeddedPostgres
     admin: ConnectionTarget
     secrets: set[str] = field(default_factory=set)
+    _kept: Any = None
 
     @property
     def port(self) -> int:
         return self.admin.port
 
+    @property
+    def superuser(self) -> psycopg.Connection[Any]:
+        if self._kept is None or self._kept.closed:
+            self._kept = psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True)
+        return self._kept
+
     def execute(self, statement: Any, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
-            done = connection.execute(statement, values or None)
-            return done.fetchall() if done.description else []
+        done = self.superuser.execute(statement, values or None)
+        return done.fetchall() if done.description else []
 
     def set_password(self, role: str, password: str) -> None:
         """Set it as a verifier, so that the log tells nothing."""
-        with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
-            verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-            connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
+        verifier = self.superuser.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        self.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
         self.secrets.add(password)
+
+    def stop(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+        self.process.stop()
 
     def verifier_of(self, role: str) -> str | None:
         return self.execute("select rolpassword from pg_authid where rolname = %s", role)[0][0]

@@ -59,8 +59,9 @@ class VersionStore(Protocol):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from version `replacing` to `token`; AWSPREVIOUS goes to `replacing`.
 
-        AWSPENDING leaves `replacing` before that, for after a rollback it would mean a rotation without an end, and
-        `token` after it. Raises `RotationBusy` if `replacing` is not the current one any more.
+        AWSPENDING leaves `replacing` before that, for after a rollback it would mean a rotation without an end; on
+        `token`, now current, it says nothing and may stay. Raises `RotationBusy` if `replacing` is not the current one
+        any more.
         """
 
     def close(self) -> None:

@@ -160,14 +160,14 @@ class Rotation:
     def _finish(self, delivery: _Delivery, versions: Versions) -> None:
         # Not what an earlier invocation has seen, but what is true now decides.
         delivery.strategy.test(versions)
-        versions.recheck()
-        replacing = versions.current.version
         try:
-            self._store.promote(delivery.secret, delivery.token, replacing=replacing)
+            versions.recheck()
+            self._store.promote(delivery.secret, delivery.token, replacing=versions.current.version)
         except (SecretError, RotationBusy) as error:
             failure = without_frames(error)
         else:
             return
+        # The answer may have been lost, or a twin of this invocation was quicker: what counts is the label.
         if CURRENT not in self._store.labels(delivery.secret).versions.get(delivery.token, frozenset()):
             raise failure
 
@@ -188,7 +188,10 @@ class Rotation:
 
     def _recheck(self, delivery: _Delivery, current: str) -> None:
         labels = self._store.labels(delivery.secret)
-        if PENDING not in labels.versions.get(delivery.token, frozenset()):
+        stages = labels.versions.get(delivery.token, frozenset())
+        if CURRENT in stages:
+            raise RotationBusy("another invocation has finished this rotation meanwhile")
+        if PENDING not in stages:
             raise RotationRefused(f"the version of this token is not {PENDING} any more: this rotation is given up")
         if labels.holder(CURRENT) != current:
             raise RotationBusy("another version has become current meanwhile")

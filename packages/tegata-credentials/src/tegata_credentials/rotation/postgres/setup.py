@@ -22,15 +22,21 @@ def setup_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
     A group role that is there already keeps its LOGIN, for the application that uses it until now: take it away when
     nobody logs in as the group any more.
     """
-    check_name(rotator)
-    group, schema, agent = identifier(pair.group), identifier(pair.setter_schema), identifier(rotator)
-    setter = f"{schema}.set_verifier(name, text)"
+    group = identifier(pair.group)
     yield _role(pair.group, "nologin")
     for login in pair.logins:
         yield _role(login, "login")
         yield f"alter role {identifier(login)} login"
         yield f"grant {group} to {identifier(login)}"
         yield f"alter role {identifier(login)} set role = {_literal(pair.group)}"
+    yield from rotator_statements(pair, rotator)
+
+
+def rotator_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
+    """Yield the part of the rotator, for a pair that something else has made: its role, function and rights."""
+    check_name(rotator)
+    schema, agent = identifier(pair.setter_schema), identifier(rotator)
+    setter = f"{schema}.set_verifier(name, text)"
     yield _role(rotator, "login noinherit")
     yield _reach(rotator)
     yield f"create schema if not exists {schema}"
