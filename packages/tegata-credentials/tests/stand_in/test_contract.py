@@ -6,7 +6,7 @@ Sources: AWS Secrets Manager API Reference and User Guide, "Rotation by Lambda f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -250,6 +250,11 @@ class TestRotation:
         assert code_of(put_pending, client=client, token=token, text="three") == "ResourceExistsException"
         assert (value(client), value(client, VersionStage=PENDING)) == ("one", "two")
 
+    def test_a_secret_without_a_value_is_not_made_current_by_it(self, client: Any) -> None:
+        client.create_secret(Name="s")
+        token = self.rotate(client, RotationLambdaARN=LAMBDA)
+        assert labels(client) == {token: {PENDING}}
+
     def test_another_one_is_refused_while_it_is_unfinished(self, client: Any, first: str) -> None:
         token = self.rotate(client, RotationLambdaARN=LAMBDA)
         assert code_of(client.rotate_secret, SecretId="s") == "InvalidRequestException"
@@ -299,3 +304,37 @@ def test_each_region_has_its_own_secrets(stand_in: StandIn, client: Any) -> None
         assert code_of(put_pending, client=elsewhere, token=token, text="three") == "ResourceExistsException"
     finally:
         elsewhere.close()
+
+
+class TestReplication:
+    @pytest.fixture
+    def elsewhere(self, stand_in: StandIn) -> Iterator[Any]:
+        made = stand_in.client(region_name="eu-central-1")
+        yield made
+        made.close()
+
+    def test_a_replica_follows_a_rotation_and_is_not_written_to(self, client: Any, elsewhere: Any, first: str) -> None:
+        client.replicate_secret_to_regions(SecretId="s", AddReplicaRegions=[{"Region": "eu-central-1"}])
+        assert value(elsewhere) == "one"
+        token = new_token()
+        put_pending(client, token, "two")
+        move(client, CURRENT, first, token)
+        assert (value(elsewhere), value(elsewhere, VersionStage=PREVIOUS)) == ("two", "one")
+        assert code_of(elsewhere.put_secret_value, SecretId="s", SecretString="x") == "InvalidParameterException"
+
+    def test_a_replica_that_was_cut_off_is_a_secret_of_its_own(self, client: Any, elsewhere: Any, first: str) -> None:
+        client.replicate_secret_to_regions(SecretId="s", AddReplicaRegions=[{"Region": "eu-central-1"}])
+        arn = elsewhere.describe_secret(SecretId="s")["ARN"]
+        assert elsewhere.stop_replication_to_replica(SecretId="s")["ARN"] == arn
+        elsewhere.put_secret_value(SecretId="s", SecretString="rescued")
+        assert (value(client), value(elsewhere)) == ("one", "rescued")
+        assert elsewhere.get_secret_value(SecretId=arn)["SecretString"] == "rescued"
+        assert client.describe_secret(SecretId="s").get("ReplicationStatus", []) == []
+        assert code_of(elsewhere.stop_replication_to_replica, SecretId="s") == "InvalidRequestException"
+        assert code_of(client.stop_replication_to_replica, SecretId="nothing") == "ResourceNotFoundException"
+
+    def test_moto_alone_cannot_cut_one_off(self, stand_in: StandIn, moto: Any, first: str) -> None:
+        moto.replicate_secret_to_regions(SecretId="s", AddReplicaRegions=[{"Region": "eu-central-1"}])
+        alone = stand_in.client(region_name="eu-central-1", endpoint_url=stand_in.moto_url)
+        assert code_of(alone.stop_replication_to_replica, SecretId="s") not in ("no error", "InvalidRequestException")
+        alone.close()

@@ -167,6 +167,17 @@ class TestConnections:
         client.close()
         assert len(failed) == 1
 
+    def test_a_delayed_call_does_not_reach_the_next_test(
+        self, stand_in: StandIn, hasty: Any, moto: Any, secret: str
+    ) -> None:
+        stand_in.faults.next("PutSecretValue", Delay(30))
+        with pytest.raises(ReadTimeoutError):
+            put(hasty)
+        stand_in.reset()
+        moto.create_secret(Name="s", SecretString="one")
+        assert hasty.get_secret_value(SecretId="s")["SecretString"] == "one"
+        assert versions(moto) == 1
+
 
 class TestMeanwhile:
     def test_something_else_happens_between_the_change_and_the_answer(

@@ -110,6 +110,16 @@ def test_a_rotation_that_others_ask_for_is_carried_out_as_well(
     assert labels()[token] == {CURRENT, PENDING}
 
 
+def test_after_a_reset_it_is_enough_to_register_again(
+    service: RotationService, function: Function, stand_in: StandIn, moto: Any
+) -> None:
+    stand_in.reset()
+    moto.create_secret(Name=SECRET, SecretString="one")
+    service.register(SECRET, function)
+    token = service.rotate(SECRET)
+    assert function.steps == [(step, token) for step in STEPS]
+
+
 def test_a_secret_that_is_not_registered_cannot_be_rotated(service: RotationService, moto: Any, client: Any) -> None:
     moto.create_secret(Name="other", SecretString="one")
     with pytest.raises(ClientError):

@@ -8,6 +8,7 @@ by Lambda function".
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -43,6 +44,7 @@ class Contract:
             "PutSecretValue": self._put_secret_value,
             "RotateSecret": self._rotate_secret,
             "SetRotationLambda": self._set_rotation_lambda,
+            "StopReplicationToReplica": self._stop_replication_to_replica,
             "UpdateSecret": self._update_secret,
             "UpdateSecretVersionStage": self._update_secret_version_stage,
         }
@@ -189,6 +191,23 @@ class Contract:
                 errors.append({"SecretId": name, "ErrorCode": refused.code, "Message": str(refused)})
         return {"SecretValues": values, "Errors": errors}
 
+    def _stop_replication_to_replica(self, request: _Request) -> Document:
+        """Make a replica a secret of its own, which moto does not know. It is asked for in the replica's region."""
+        backend = self._backend_of(request.region)
+        replica = backend.secrets.get(request.body["SecretId"])
+        if replica is None or not hasattr(replica, "source"):
+            raise Refused(
+                "InvalidRequestException" if replica else "ResourceNotFoundException", "There is no such replica."
+            )
+        own = copy.deepcopy(replica.source)
+        own.arn, own.region, own.replicas = replica.arn, replica.region, []
+        own.rotation_requested = own.rotation_enabled = False
+        own.rotation_lambda_arn = ""
+        replica.source.replicas.remove(replica)
+        dict.pop(backend.secrets, replica.arn)
+        backend.secrets[own.name] = own
+        return {"ARN": own.arn}
+
     # Rotation: begun here, carried out by whoever plays Secrets Manager's part.
 
     def _set_rotation_lambda(self, request: _Request) -> Document:
@@ -262,7 +281,7 @@ def _begin(secret: Any, token: str, *, is_immediate: bool) -> str:
         kept = secret.versions[current]
         version |= {key: kept[key] for key in ("secret_string", "secret_binary") if key in kept}
     secret.versions[token] = version
-    _set_labels(secret, put(labels | {token: frozenset()}, token, frozenset({PENDING})))
+    _set_labels(secret, {**{each: stages - {PENDING} for each, stages in labels.items()}, token: frozenset({PENDING})})
     return "started" if is_immediate else "testing"
 
 

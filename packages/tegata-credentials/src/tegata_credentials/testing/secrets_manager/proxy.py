@@ -53,7 +53,8 @@ class FaultProxy:
         self.calls = CallLog()
         self.upstream_port = upstream_port
         self.on_rotation = on_rotation
-        self.is_closing = threading.Event()
+        self.is_over = threading.Event()
+        """Set when those who wait shall stop. A reset makes another one: no late call reaches the next test."""
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -63,9 +64,14 @@ class FaultProxy:
         """Return the port it listens on."""
         return self._server.server_port
 
+    def interrupt(self) -> None:
+        """End every silence and every delay without an answer, and do nothing more of what was asked before."""
+        over, self.is_over = self.is_over, threading.Event()
+        over.set()
+
     def close(self) -> None:
         """Stop listening, cut every connection and end every silence."""
-        self.is_closing.set()
+        self.is_over.set()
         self._server.shutdown()
         self._server.cut_connections()
         self._server.server_close()
@@ -117,19 +123,22 @@ class _Handler(BaseHTTPRequestHandler):
         call = _read_call(self.headers, body)
         fault = proxy.faults.take(call)
         proxy.calls.append(Call(call.operation, call.secrets, call.principal, fault.name if fault else ""))
-        answer = self._answer_to(call, fault, body)
-        if answer is None or proxy.is_closing.is_set():
+        is_over = proxy.is_over
+        answer = self._answer_to(call, fault, body, is_over)
+        if answer is None or is_over.is_set():
             self.close_connection = True
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
         else:
             self._send(answer)
 
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing, not even about what is no HTTP."""
+
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _handle
 
-    def _answer_to(self, call: Call, fault: Fault | None, body: bytes) -> _Answer | None:
+    def _answer_to(self, call: Call, fault: Fault | None, body: bytes, is_over: threading.Event) -> _Answer | None:
         """Return the answer, or None to cut the connection."""
-        wait = self.server.proxy.is_closing.wait
         match fault:
             case Refusal():
                 return _refusal(fault)
@@ -139,10 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault.is_applied:
                     self._forward(body)
                 if isinstance(fault, Silence):
-                    wait(min(fault.seconds, LONGEST_SILENCE))
+                    is_over.wait(min(fault.seconds, LONGEST_SILENCE))
                 return None
             case Delay():
-                wait(min(fault.seconds, LONGEST_SILENCE))
+                if is_over.wait(min(fault.seconds, LONGEST_SILENCE)):
+                    return None
             case Duplicated():
                 self._forward(body)
             case Meanwhile() if not fault.is_after:

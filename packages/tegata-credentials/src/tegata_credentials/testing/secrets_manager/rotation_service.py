@@ -94,13 +94,15 @@ class RotationService:
         self._is_threaded = is_threaded
         self._functions: dict[str, Invoke] = {}
         self._threads: list[threading.Thread] = []
-        stand_in.on_rotation(self._begin)
 
     def register(self, secret_id: str, invoke: Invoke) -> str:
         """Make `invoke` the rotation function of an existing secret; return the secret's ARN. Begins nothing."""
         function = f"arn:aws:lambda:{self._stand_in.region}:{ACCOUNT}:function:rotation"
         arn = self._stand_in.set_rotation_lambda(secret_id, function)
+        # A secret that was deleted and made again has the same name and another end of its ARN.
+        self._functions = {known: each for known, each in self._functions.items() if known[:-7] != arn[:-7]}
         self._functions[arn] = invoke
+        self._stand_in.on_rotation(self._begin)  # also after a reset
         return arn
 
     # As a whole.
@@ -188,7 +190,8 @@ class RotationService:
 
     def events_of(self, secret_id: str, token: str, *steps: str) -> list[Event]:
         """Build the events of a rotation as AWS sends them; all four, or those of `steps`."""
-        arn = next((arn for arn in self._functions if is_same_secret(arn, secret_id)), secret_id)
+        known = secret_id in self._functions
+        arn = secret_id if known else next((it for it in self._functions if is_same_secret(it, secret_id)), secret_id)
         rotation = str(uuid.uuid4())
         return [
             {"Step": step, "SecretId": arn, "ClientRequestToken": token, "RotationToken": rotation}

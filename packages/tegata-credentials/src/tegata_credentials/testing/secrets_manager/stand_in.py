@@ -116,6 +116,7 @@ class StandIn:
     def reset(self) -> None:
         """Forget all secrets, faults and calls, and who is told of rotations."""
         self.faults.clear()
+        self._running.interrupt()
         self._listeners.clear()
         self.control("POST", "/moto-api/reset")
         self.calls.clear()
@@ -174,8 +175,9 @@ class StandIn:
     # For `RotationService`.
 
     def on_rotation(self, listener: Any) -> None:
-        """Have `listener` called with each `RotationRequest` that is granted, until `reset()`."""
-        self._listeners.append(listener)
+        """Have `listener` called with each `RotationRequest` that is granted, until `reset()`. Once is enough."""
+        if listener not in self._listeners:
+            self._listeners.append(listener)
 
     def set_rotation_lambda(self, secret: str, arn: str) -> str:
         """Configure rotation without beginning one; return the secret's ARN. Past the faults, and no call is noted."""
