@@ -143,7 +143,19 @@ class RotatingSecret(TokenSource):
 
     `read(force)` is asked at first, again after `max_age_seconds`, and with `force=True` after the database has
     refused the password. It raises `IdentityUnavailable` when the store cannot be reached; a known password is then
-    used on, however old it is.
+    used on, however old it is. It is for a reader of your own. For secrets that `SecretService` reads, take its
+    `SecretLogin`: that one also follows the user, which alternates with the password, and waits for a rotation. Where
+    only a text of a secret is wanted:
+
+    >>> import asyncio
+    >>> from tegata_credentials.secret_service import SecretService, SecretsInMemory
+    >>> service = SecretService(SecretsInMemory({"legacy-password": "one"}))
+    >>> async def read(force: bool) -> str:
+    ...     if force:
+    ...         service.invalidate("legacy-password")
+    ...     return (await service.aget_version("legacy-password")).text
+    >>> asyncio.run(RotatingSecret(read).current()) == "one"
+    True
     """
 
     def __init__(

@@ -91,7 +91,14 @@ class AsyncOffer(Offer[Model]):
 
 
 class Search(Generic[Model]):
-    """Looks for a version that is not refused; remembers those that were."""
+    """Looks for a version that is not refused; remembers those that were.
+
+    >>> from tegata_credentials.secret_service import Login, SecretService, SecretsInMemory
+    >>> service = SecretService(SecretsInMemory({"mail": {"username": "post", "password": "one"}}))
+    >>> search = Search(*service.reach("mail"), Login, budget=0.0, allow_pending=False)
+    >>> drive(search.another("v1"), print) is None
+    True
+    """
 
     def __init__(
         self, cache: SecretCache, slot: Slot, model: type[Model], budget: float | None, allow_pending: bool

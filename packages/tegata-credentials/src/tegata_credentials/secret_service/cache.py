@@ -36,7 +36,12 @@ Callback = Callable[[str, SecretVersion], None]
 
 
 class Slot:
-    """One secret at one stage: what is known of it, and the fetch under way."""
+    """One secret at one stage: what is known of it, and the fetch under way.
+
+    >>> slot = Slot("mail", CURRENT)
+    >>> slot.entry.version is None, slot.flight is None
+    (True, True)
+    """
 
     __slots__ = ("entry", "flight", "hits", "secret", "stage", "stale", "told_hits", "told_stale")
 
@@ -51,7 +56,15 @@ class Slot:
 
 
 class Reading(NamedTuple):
-    """What a reader gets: the entry, the version in it, and how old it is."""
+    """What a reader gets: the entry, the version in it, and whether that is past its life.
+
+    >>> from tegata_credentials.secret_service import SecretService, SecretsInMemory
+    >>> from tegata_credentials.secret_service.flights import drive
+    >>> cache, slot = SecretService(SecretsInMemory({"mail": {}})).reach("mail")
+    >>> reading = drive(cache.read(slot), print)
+    >>> reading.version.version, reading.stage, reading.is_stale
+    ('v1', 'AWSCURRENT', False)
+    """
 
     entry: Entry
     version: SecretVersion
@@ -60,7 +73,17 @@ class Reading(NamedTuple):
 
 
 class SecretCache:
-    """Keeps the versions of secrets. Read through `SecretService`."""
+    """Keeps the versions of secrets. Read through `SecretService`.
+
+    >>> from tegata_credentials.observer import NoObserver
+    >>> from tegata_credentials.secret_service import SecretsInMemory
+    >>> from tegata_credentials.secret_service.flights import drive
+    >>> cache = SecretCache(SecretsInMemory({"mail": {}}), CachePolicy(), NoObserver(), Timing())
+    >>> drive(cache.read(cache.slot("mail")), print).version.version
+    'v1'
+    >>> cache.doubt(cache.slot("mail"), "v0"), cache.doubt(cache.slot("mail"), "v1")
+    (False, True)
+    """
 
     def __init__(self, source: SecretSource, policy: CachePolicy, observer: Observer, timing: Timing) -> None:
         self.policy = policy

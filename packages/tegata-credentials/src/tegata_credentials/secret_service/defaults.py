@@ -21,6 +21,10 @@ class WithDefaults:
     """A source that answers with a default, and a warning, what another source does not have.
 
     Only `SecretNotFound` is answered: a refusal or an outage stays what it is.
+
+    >>> from tegata_credentials.secret_service import SecretsInMemory
+    >>> WithDefaults(SecretsInMemory(), {"mail": {"user": "post"}}).fetch("mail").document()
+    {'user': 'post'}
     """
 
     def __init__(self, source: SecretSource, defaults: Mapping[str, Default]) -> None:

@@ -20,7 +20,11 @@ FINAL = (SecretNotFound, SecretAccessDenied, SecretMalformed)
 
 
 class Moment(NamedTuple):
-    """A point in time on two clocks: the one alone may be set, the other alone stands still in a sleeping machine."""
+    """A point in time on two clocks: the one alone may be set, the other alone stands still in a sleeping machine.
+
+    >>> Moment(ticks=10.0, wall=1000.0).age(Moment(ticks=11.0, wall=1060.0))
+    60.0
+    """
 
     ticks: float
     wall: float
@@ -38,7 +42,11 @@ LONG_AGO = Moment(-math.inf, -math.inf)
 
 
 class Standing(Enum):
-    """What may be done with an entry at a moment."""
+    """What may be done with an entry at a moment.
+
+    >>> Entry().standing(Moment(0.0, 0.0), CachePolicy())
+    <Standing.ABSENT: 'absent'>
+    """
 
     FRESH = "fresh"  # give it out
     AGEING = "ageing"  # give it out and read it again in the background
@@ -52,6 +60,14 @@ class Entry:
 
     `quiet` is the moment up to which a reader need not think at all: the hot path compares with it and nothing else.
     `models` keeps what was made of this version, by model.
+
+    >>> from tegata_credentials.token_state import HiddenText
+    >>> now, policy = Moment(0.0, 0.0), CachePolicy()
+    >>> entry = Entry().landed(SecretVersion("mail", "v1", HiddenText("{}")), 0, now, policy, share=0.0)
+    >>> [entry.standing(now.after(seconds), policy).value for seconds in (0, 240, 300, 86_400)]
+    ['fresh', 'ageing', 'stale', 'absent']
+    >>> entry.doubted("v0", now, policy) is entry, entry.doubted("v1", now, policy).standing(now, policy).value
+    (True, 'absent')
     """
 
     version: SecretVersion | None = None

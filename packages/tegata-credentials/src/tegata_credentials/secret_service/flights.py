@@ -19,7 +19,13 @@ Result = TypeVar("Result")
 
 
 class Flight:
-    """One fetch under way. `generation` is that of the entry when it began; `started` is on the clock of the cache."""
+    """One fetch under way. `generation` is that of the entry when it began; `started` is on the clock of the cache.
+
+    >>> flight = Flight(generation=0, started=0.0)
+    >>> flight.land()
+    >>> flight.wait(10.0), flight.is_landed
+    (None, True)
+    """
 
     __slots__ = ("_event", "_futures", "_lock", "error", "generation", "started")
 
@@ -68,7 +74,11 @@ def _release(futures: list[asyncio.Future[None]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a flight, or so long."""
+    """Wait for a flight, or so long.
+
+    >>> Wait(Flight(0, 0.0), seconds=2.0).seconds
+    2.0
+    """
 
     flight: Flight
     seconds: float
@@ -76,7 +86,17 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait so long."""
+    """Wait so long.
+
+    >>> def twice():
+    ...     yield Pause(0.25)
+    ...     yield Pause(0.5)
+    ...     return "done"
+    >>> drive(twice(), print)
+    0.25
+    0.5
+    'done'
+    """
 
     seconds: float
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 Job = Callable[[], None]
 
@@ -23,8 +24,17 @@ class Workers:
 
     MOST_THREADS = 32
 
-    def __init__(self, most: int, *, slow_after: float, ticks: Callable[[], float], name: str) -> None:
+    def __init__(
+        self,
+        most: int,
+        *,
+        slow_after: float,
+        ticks: Callable[[], float],
+        name: str,
+        start: Callable[[Job, str], None] | None = None,
+    ) -> None:
         self._most = most
+        self._start = start or _start
         self._slow_after = slow_after
         self._ticks = ticks
         self._name = name
@@ -53,7 +63,7 @@ class Workers:
             if job is None:
                 return
             try:
-                threading.Thread(target=self._work, args=(token, job), name=self._name, daemon=True).start()
+                self._start(partial(self._work, token, job), self._name)
             except RuntimeError:
                 with self._lock:
                     del self._running[token]
@@ -78,3 +88,7 @@ class Workers:
                     del self._running[token]
                     following = self._take(token)
             job = following
+
+
+def _start(job: Job, name: str) -> None:
+    threading.Thread(target=job, name=name, daemon=True).start()
