@@ -153,7 +153,7 @@ class Settings(BaseModel):
     rotation_administrator: str | None = Field(
         None,
         description="Where the login is that may set the passwords of Tegata's own logins, e.g. "
-        "`awssm:tegata-prod-secret-rotator`. With it `tegata worker` and `tegata secrets` rotate "
+        "`awssm:tegata-prod-secret-rotator`. With it `tegata worker` and `tegata secrets rotate` rotate "
         "TEGATA_DATABASE_SECRET, TEGATA_MAINTENANCE_DATABASE_SECRET and TEGATA_MIGRATION_DATABASE_SECRET.",
     )
     rotation_days: float = Field(

@@ -1,0 +1,60 @@
+"""The commands of the how-to pages, run as they stand there, in a shell, on a real database."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import HOST, TEGATA, PasswordCluster, Place
+
+DOCS = Path(__file__).resolve().parents[5] / "docs" / "how-to"
+TENANT = "{apiVersion: tegata.dev/v1, kind: Tenant, metadata: {name: acme}, spec: {}}"
+
+
+def script(page: str) -> str:
+    """Everything that the page says to type."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+def shell(text: str, environment: dict[str, str]) -> str:
+    path = f"{TEGATA.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", text],
+        env=environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rotate_without_lambda(cluster: PasswordCluster, tmp_path: Path) -> None:
+    with cluster.empty_database() as admin:
+        text = script("rotate-without-lambda.md").replace("/var/lib/tegata", str(tmp_path))
+        # The administrator of a test comes through the socket; everybody else is verified by password only, on loopback.
+        entry = f"postgresql:///{admin.database}?host={admin.host}&port={admin.port}&user=postgres"
+        text = text.replace("postgresql://postgres@db.internal:5432/tegata?sslmode=verify-full", f"'{entry}'")
+        text = text.replace("db.internal:5432/tegata", f"{HOST}:{admin.port}/{admin.database}")
+        text = text.replace("?sslmode=verify-full", "").replace("tegata worker\n", "tegata worker --once\n")
+        said = shell(text, {"TEGATA_HOME": str(tmp_path / "none")})
+    assert "is current now" in said
+    assert "which was the previous one, is current again" in said
+    assert said.rstrip().endswith("maintenance-database: not due\nmigration-database: not due")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_rotate_signing_keys(place: Place) -> None:
+    created = place.run("secrets", "create", "maintenance-database", "--at", place.address)
+    assert created.exit_code == 0, created.output
+    settings = place.environment(TEGATA_MASTER_KEY="A" * 42 + "8=")
+    shell(f"tegata apply -f - <<< '{TENANT}'", settings)
+    said = shell(script("rotate-signing-keys.md"), settings)
+    assert "0 rotated, 0 previous keys dropped, next due " in said
+    assert "ES256: now signing with " in said
