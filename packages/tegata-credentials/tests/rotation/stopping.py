@@ -4,7 +4,7 @@
 
 For each n it copies the directory, forks, and lets the child do ACT in the copy. At the n-th event (an audit hook sees
 each open, rename, link and removal before it happens) the child dies on the spot, for HOW `stop`. For `full`, whatever
-needs room on the disk fails from there on; for `short`, no file can grow beyond 8 n bytes. The n-th copy is
+needs room on the disk fails from there on; for `short`, no file can grow beyond 16 n bytes. The n-th copy is
 `DIRECTORY.n`; the last child came to the end. Prints how many there are.
 """
 
@@ -52,7 +52,7 @@ def child(directory: str, secret: str, act: str, how: str, stop_at: int) -> int:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if how == "short":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8 * stop_at, 8 * stop_at))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16 * stop_at, 16 * stop_at))
     else:
         sys.addaudithook(hook)
     try:

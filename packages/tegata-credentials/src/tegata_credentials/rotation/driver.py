@@ -169,8 +169,8 @@ class RotationDriver:
 
         Raises `RotationError`, whose `still_valid` says what works meanwhile, or `SecretError`.
         """
+        strategy = self.rotation.strategy(secret)
         with self._alone(secret):
-            strategy = self.rotation.strategy(secret)
             labels = self.store.labels(secret)
             chosen = self._resumable(labels, token)
             if anew and labels.unfinished is not None:
@@ -200,8 +200,8 @@ class RotationDriver:
         Refused with `RotationBusy` while a rotation is unfinished that has a value: with alternating users that value
         has perhaps already replaced the previous one at the database. Finish it first, then go back if you still want.
         """
+        strategy = self.rotation.strategy(secret)
         with self._alone(secret):
-            strategy = self.rotation.strategy(secret)
             labels = self.store.labels(secret)
             versions = self._versions(labels)
             if versions.pending is not None:
