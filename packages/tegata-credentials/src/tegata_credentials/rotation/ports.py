@@ -19,7 +19,12 @@ from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS, SecretVersio
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Which versions of a secret there are, and the labels on each. `secret` is the ARN, or the store's full id."""
+    """Which versions of a secret there are, and the labels on each. `secret` is the ARN, or the store's full id.
+
+    >>> labels = Labels("shop", "shop", {"v1": frozenset({CURRENT}), "v2": frozenset({PENDING})})
+    >>> labels.holder(CURRENT), labels.unfinished
+    ('v1', 'v2')
+    """
 
     secret: str
     name: str
@@ -90,7 +95,12 @@ def _unchecked() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What a strategy works with in one step."""
+    """What a strategy works with in one step.
+
+    >>> current = SecretVersion("shop", "v1", HiddenText("one"), frozenset({CURRENT}))
+    >>> Versions("shop", "v2", current, previous=None, pending=None).current.version
+    'v1'
+    """
 
     secret: str
     token: str
