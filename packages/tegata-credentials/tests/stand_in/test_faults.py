@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,7 +163,7 @@ class TestConnections:
             waiting = threading.Thread(target=read, args=(client,))
             waiting.start()
             while not own.calls.count():
-                pass
+                time.sleep(0.01)
         waiting.join(10)
         client.close()
         assert len(failed) == 1
