@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -95,7 +96,9 @@ class Endpoint:
         return Refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 
 
+@cache
 def session() -> boto3.Session:
+    """One for all: it is boto3's reading of its own files that takes time."""
     return boto3.Session("AKIAEXAMPLE", "not-a-real-key", SESSION_TOKEN, region_name="eu-west-1")
 
 

@@ -8,7 +8,6 @@ from tegata_credentials.errors import (
     SecretAccessDenied,
     SecretMalformed,
     SecretNotFound,
-    SecretThrottled,
     SecretUnavailable,
 )
 from tegata_credentials.sources.aws_secrets_manager import BATCH_PAUSE_SECONDS
@@ -99,12 +98,3 @@ def test_a_bad_name_does_not_spoil_the_others(endpoint, refused):
     found = endpoint.source().fetch_many([*names, ""])
     assert [found[name].text for name in names] == [f"value of {name}" for name in names]
     assert isinstance(found[""], SecretNotFound)
-
-
-def test_a_store_that_is_throttled_is_not_asked_one_by_one(endpoint, refused):
-    names = put_many(endpoint, 5)
-    endpoint.constant = refused("ThrottlingException")
-    found = endpoint.source().fetch_many(names)
-    assert {type(found[name]) for name in names} == {SecretThrottled}
-    assert [found[name].secret for name in names] == names
-    assert len(endpoint.calls) == 4

@@ -21,6 +21,7 @@ from tegata_credentials.errors import (
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
 from tegata_credentials.sources.one_by_one import attempt
 
+MANY = "many at once, throttled for ever"
 VALUE = "the-value-of-the-secret-7d1f"
 
 
@@ -37,9 +38,11 @@ def outcomes(open_endpoint: Any, refused: Any, silent: Any) -> Iterator[dict[str
         "denied": ([], refused("AccessDeniedException", "User is not authorized")),
         "silent": ([], silent()),
     }
-    with ExitStack() as stack, ThreadPoolExecutor(len(cases)) as threads:
+    with ExitStack() as stack, ThreadPoolExecutor(len(cases) + 1) as threads:
 
         def run(case: str) -> tuple[Any, int]:
+            if case == MANY:
+                return run_many()
             endpoint = stack.enter_context(open_endpoint())
             endpoint.put("s", VALUE)
             endpoint.faults, endpoint.constant = cases[case]
@@ -48,6 +51,15 @@ def outcomes(open_endpoint: Any, refused: Any, silent: Any) -> Iterator[dict[str
             source.close()
             return outcome, len(endpoint.calls)
 
+        def run_many() -> tuple[Any, int]:
+            endpoint = stack.enter_context(open_endpoint())
+            endpoint.constant = throttled
+            source = endpoint.source()
+            found = source.fetch_many(list("abcde"))
+            source.close()
+            return found, len(endpoint.calls)
+
+        cases[MANY] = ([], None)
         yield dict(zip(cases, threads.map(run, cases), strict=True))
 
 
@@ -57,6 +69,14 @@ def test_throttled_for_ever_is_four_calls(outcomes):
     assert "retries" in str(outcome)
     outcome, calls = outcomes["throttled by HTTP 429"]
     assert (type(outcome), calls) == (SecretThrottled, 4)
+
+
+def test_a_store_that_is_throttled_is_not_asked_one_by_one(outcomes):
+    found, calls = outcomes[MANY]
+    assert calls == 4
+    assert {name: (type(error), error.secret) for name, error in found.items()} == {
+        name: (SecretThrottled, name) for name in "abcde"
+    }
 
 
 def test_throttled_three_times_and_then_served_is_the_value(outcomes):

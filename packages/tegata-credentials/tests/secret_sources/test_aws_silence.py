@@ -109,6 +109,8 @@ def test_a_label_is_asked_for_by_its_name(endpoint):
 
 def test_without_boto3_the_words_that_install_it(endpoint):
     class Missing:
+        region_name = "eu-west-1"
+
         def client(self, *_: Any, **__: Any) -> Any:
             raise ModuleNotFoundError("boto3", name="boto3")
 
