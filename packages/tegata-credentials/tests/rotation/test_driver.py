@@ -2,153 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tegata_credentials.errors import SecretAccessDenied, SecretThrottled, SecretUnavailable
-from tegata_credentials.observer import NoObserver
 from tegata_credentials.rotation.driver import Patience, RotationDriver
 from tegata_credentials.rotation.errors import NotYet, PasswordUpdateError, RotationBusy, RotationRefused, TestFailed
-from tegata_credentials.rotation.file_store import FileVersions
-from tegata_credentials.rotation.ports import Labels, Versions
 from tegata_credentials.rotation.steps import Rotation
-from tegata_credentials.testing.version_store import MemoryVersions
-from tegata_credentials.token_state import HiddenText
-from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS, SecretVersion
+from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
-NAME = "shop-test-secret-mail"
-
-
-@dataclass
-class Lock:
-    """What a secret opens: two places for a key, like a pair of login users. `troubles` are raised one by one."""
-
-    opens_to: set[str] = field(default_factory=lambda: {"key-0"})
-    troubles: dict[str, list[Exception]] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    made: int = 0
-
-    def create(self, versions: Versions) -> HiddenText:
-        self._meet("create")
-        self.made += 1
-        return HiddenText(f"key-{self.made}-{versions.token[:8]}")
-
-    def apply(self, versions: Versions) -> None:
-        self._meet("apply")
-        versions.recheck()
-        assert versions.pending is not None
-        self.opens_to = {versions.current.text, versions.pending.text}
-
-    def test(self, versions: Versions) -> None:
-        self._meet("test")
-        self._try(versions.pending)
-
-    def may_return_to(self, versions: Versions) -> None:
-        self._meet("may_return_to")
-        self._try(versions.previous)
-
-    def _try(self, version: SecretVersion | None) -> None:
-        if version is None or version.text not in self.opens_to:
-            raise TestFailed("the key does not turn")
-
-    def _meet(self, call: str) -> None:
-        self.calls.append(call)
-        if self.troubles.get(call):
-            raise self.troubles[call].pop(0)
-
-
-@dataclass
-class Heard(NoObserver):
-    lines: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-
-    def audit(self, action: str, **facts: str) -> None:
-        self.lines.append((action, facts))
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-class Fragile:
-    """A store at whose n-th call the process ends, before or after the call has been done."""
-
-    def __init__(self, store: FileVersions, crash_at: int, *, afterwards: bool) -> None:
-        self._store, self._left, self._afterwards = store, crash_at, afterwards
-        self.crashed = False
-
-    def labels(self, secret: str) -> Labels:
-        return self._do(lambda: self._store.labels(secret))
-
-    def read(self, secret: str, *, stage: str | None = None, version: str | None = None) -> SecretVersion:
-        return self._do(lambda: self._store.read(secret, stage=stage, version=version))
-
-    def put_pending(self, secret: str, token: str, text: HiddenText) -> None:
-        self._do(lambda: self._store.put_pending(secret, token, text))
-
-    def promote(self, secret: str, token: str, *, replacing: str) -> None:
-        self._do(lambda: self._store.promote(secret, token, replacing=replacing))
-
-    def announce(self, secret: str, token: str) -> None:
-        self._do(lambda: self._store.announce(secret, token))
-
-    @contextmanager
-    def exclusively(self, secret: str) -> Iterator[None]:
-        with self._store.exclusively(secret):
-            yield
-
-    def close(self) -> None:
-        pass
-
-    def _do(self, call: Callable[[], Any]) -> Any:
-        self._left -= 1
-        self.crashed = self.crashed or self._left == 0
-        if self._left == 0 and not self._afterwards:
-            raise Crash
-        try:
-            return call()
-        finally:
-            if self._left == 0:
-                raise Crash
-
-
-@dataclass
-class Scene:
-    store: Any
-    lock: Lock
-    pauses: list[float] = field(default_factory=list)
-    heard: Heard = field(default_factory=Heard)
-    time: float = 1000.0
-
-    def driver(self, store: Any = None, **options: Any) -> RotationDriver:
-        store = store or self.store
-        rotation = Rotation(store, {NAME: self.lock}, observer=self.heard)
-        options = {"pause": self.pauses.append, "now": lambda: self.time, "observer": self.heard} | options
-        return RotationDriver(store, rotation, **options)
-
-    def current_works(self) -> bool:
-        return self.store.read(NAME).text in self.lock.opens_to
-
-    def version(self, label: str) -> str | None:
-        return self.store.labels(NAME).holder(label)
-
-
-def a_directory(directory: Any) -> FileVersions:
-    store = FileVersions(directory)
-    store.create(NAME, HiddenText("key-0"), "first")
-    return store
-
-
-def a_memory(directory: Any) -> MemoryVersions:
-    store = MemoryVersions()
-    store.add(NAME, "key-0")
-    return store
+from .driving import NAME, Lock, Scene, a_directory, a_memory
 
 
 @pytest.fixture(params=[a_directory, a_memory], ids=["directory", "memory"])
@@ -361,91 +228,6 @@ def test_the_status_of_a_rotation_without_a_value_says_so(files):
     files.store.announce(NAME, "second")
     pending = files.driver().status(NAME).labels[1]
     assert (pending.label, pending.works, pending.hint) == (PENDING, None, "it has no value yet")
-
-
-@pytest.mark.parametrize("afterwards", [False, True], ids=["before the call", "after the call"])
-def test_wherever_the_process_ends_the_current_value_works_and_the_next_run_finishes(tmp_path, afterwards, count):
-    point, crashes = 0, 0
-    while True:
-        point += 1
-        scene = Scene(a_directory(tmp_path / f"{point}"), Lock())
-        fragile = Fragile(scene.store, point, afterwards=afterwards)
-        try:
-            scene.driver(fragile).rotate(NAME)
-        except Crash:
-            crashes += 1
-        assert scene.current_works()
-        begun = scene.store.labels(NAME).unfinished
-        if begun or scene.version(CURRENT) == "first":
-            outcome = scene.driver().rotate(NAME)
-            assert (outcome.state, begun or outcome.token) == ("rotated", outcome.token)
-        assert scene.current_works()
-        assert scene.store.read(NAME, stage=PREVIOUS).text in scene.lock.opens_to
-        assert scene.store.labels(NAME).unfinished is None
-        if not fragile.crashed:
-            break
-    assert crashes == point - 1 > 10
-    count("driver, crash points", **{"after_the_call" if afterwards else "before_the_call": crashes})
-
-
-def test_the_token_is_remembered_before_anything_is_made(files):
-    files.lock.troubles["create"] = [Crash()]  # type: ignore[list-item]  # the process ends inside the provider's call
-    with pytest.raises(Crash):
-        files.driver().rotate(NAME, "a-job")
-    assert files.store.labels(NAME).unfinished == "a-job"
-    assert files.driver().rotate(NAME).token == "a-job"
-
-
-def test_of_two_drivers_at_once_one_wins_and_the_other_is_told(scene):
-    barrier = threading.Barrier(2)
-
-    def rotate(number: int) -> str:
-        driver = scene.driver()
-        barrier.wait(10)
-        try:
-            return driver.rotate(NAME).state
-        except RotationBusy:
-            return "busy"
-
-    for _ in range(10):
-        before = scene.version(CURRENT)
-        with ThreadPoolExecutor(2) as threads:
-            outcomes = sorted(threads.map(rotate, range(2)))
-        assert outcomes in (["busy", "rotated"], ["rotated", "rotated"])
-        assert scene.current_works()
-        assert scene.version(CURRENT) != before
-        assert scene.store.labels(NAME).unfinished is None
-
-
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_without_any_lock_the_slower_of_two_drivers_is_told_and_nothing_breaks(number):
-    """Two rotations in lockstep, on a store that neither locks nor remembers tokens: what Secrets Manager is."""
-
-    class Bare:
-        def __init__(self, store: MemoryVersions) -> None:
-            self.labels, self.read = store.labels, store.read
-            self.put_pending, self.promote, self.close = store.put_pending, store.promote, store.close
-
-    memory = a_memory(None)
-    scene = Scene(Bare(memory), Lock())
-    quick, steps = scene.driver(), Rotation(scene.store, {NAME: scene.lock})
-
-    class Overtaken:
-        """The steps of the slower one: at its `number`-th event the other one makes a whole rotation."""
-
-        begin, strategy = staticmethod(steps.begin), staticmethod(steps.strategy)
-        left = number
-
-        def handle(self, event: Any) -> None:
-            self.left -= 1
-            if self.left == 0:
-                assert quick.rotate(NAME, anew=True).state == "rotated"
-            steps.handle(event)
-
-    with pytest.raises(RotationBusy, match="has taken the place"):
-        RotationDriver(scene.store, Overtaken()).rotate(NAME)
-    assert scene.current_works()
-    assert memory.labels(NAME).unfinished is None
 
 
 def test_a_lock_of_ones_own_is_used_instead_of_the_stores(scene):
