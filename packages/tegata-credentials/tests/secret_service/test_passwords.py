@@ -211,3 +211,23 @@ def test_the_source_is_neither_shown_nor_pickled(service, store):
     assert (repr(source), source.auth_method) == ("<SyncSecretLogin from db>", "secret")
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(source)
+
+
+def test_a_refusal_during_the_wait_of_another_is_not_forgotten(service, store, clock):
+    """One waits for a version after the first; it comes, and is refused to somebody else before the wait has ended."""
+    store.put("db", login("one"), "v1")
+    source = SyncSecretLogin(service, "db")
+    other = SyncSecretLogin(service, "db")
+
+    def rotate_and_refuse() -> None:
+        if clock.ticks < 1000.5:
+            return
+        clock.on_pause = lambda: clock.ticks >= 1003.0 and store.put("db", login("three"), "v3")
+        store.put("db", login("two"), "v2")
+        service.invalidate("db")
+        assert other.current() == "two"
+        source.rejected("two")
+
+    clock.on_pause = rotate_and_refuse
+    assert refuse(source) == "two"
+    assert source.current() == "three"

@@ -175,22 +175,26 @@ class SecretCache:
     def seek(self, slot: Slot, refused: set[str], *, budget: float, allow_pending: bool) -> Steps[Reading]:
         """Return a version that is not among those refused, waiting `budget` seconds for one.
 
-        AWSCURRENT is read again at once, then ever more seldom, together with everybody who waits for it. With
-        `allow_pending` AWSPENDING is the last resort. If there is nothing else, returns the refused version that the
-        store says is the current one. Raises a `SecretError` when the store does not say.
+        AWSCURRENT is read again at once, then ever more seldom, together with everybody who waits for it; a store that
+        is throttled or away is asked again like that too. With `allow_pending` AWSPENDING is the last resort. If there
+        is nothing else, returns the refused version that the store says is the current one. Raises a `SecretError` when
+        the store does not say.
         """
         spent, began = 0.0, self.timing.ticks()
         while True:
             for version in refused:
                 self.doubt(slot, version)
-            found = yield from self.read(slot)
-            if found.version.version not in refused:
+            found, failure = yield from self._attempt(slot)
+            if found is not None and found.version.version not in refused:
                 return found
-            pause = max(found.entry.recheck_in(self.timing.now(), self.policy), self.policy.first_recheck)
+            pause = max(self._pause_of(slot.entry if found is None else found.entry), self.policy.first_recheck)
             if max(spent, self.timing.ticks() - began) + pause > budget:
                 break
             yield Pause(pause)
             spent += pause
+        if found is None:
+            assert failure is not None
+            raise failure
         if allow_pending:
             waiting = self.slot(slot.secret, PENDING)
             if waiting.entry.read_at.age(self.timing.now()) > self.policy.first_recheck:
@@ -200,6 +204,20 @@ class SecretCache:
                 if pending.version.version not in refused:
                     return pending
         return found
+
+    def _attempt(self, slot: Slot) -> Steps[tuple[Reading | None, SecretError | None]]:
+        """Read, or return the failure if it is one that may pass while somebody waits."""
+        try:
+            return (yield from self.read(slot)), None
+        except (SecretThrottled, SecretUnavailable) as error:
+            return None, error.again()
+
+    def _pause_of(self, entry: Entry) -> float:
+        """Return in how many seconds another look can show anything new."""
+        now = self.timing.now()
+        if entry.refusal(now) is not None:
+            return entry.pause - entry.failed_at.age(now)
+        return entry.recheck_in(now, self.policy)
 
     def doubt(self, slot: Slot, refused: str | None) -> bool:
         """Have the secret read again if `refused` is the version at hand (None: whichever it is)."""

@@ -51,7 +51,7 @@ class _Logins:
         self._budget = self._cache.policy.budget if budget is None else budget
         self._allow_pending = allow_pending
         self._refused: tuple[str, ...] = ()
-        self._is_refused = False
+        self._refusals = self._answered = 0
         self._stand_in: tuple[str, Reading] | None = None
 
     def __repr__(self) -> str:
@@ -70,7 +70,8 @@ class _Logins:
         raise IdentityUnavailable(reason, hint)
 
     def _choose(self) -> Steps[Reading]:
-        if not self._is_refused:
+        refusals = self._refusals
+        if self._answered >= refusals:
             reading = yield from self._cache.read(self._slot)
             if self._stand_in is not None and self._stand_in[0] == reading.version.version:
                 return self._stand_in[1]
@@ -78,7 +79,7 @@ class _Logins:
         reading = yield from self._cache.seek(
             self._slot, set(self._refused), budget=self._budget, allow_pending=self._allow_pending
         )
-        self._is_refused = False
+        self._answered = max(self._answered, refusals)  # a refusal meanwhile is still to be answered
         current = self._slot.entry.version
         # Until the current version is another one, nobody has to be refused again to learn of the pending one.
         self._stand_in = (current.version, reading) if reading.stage == PENDING and current is not None else None
@@ -99,7 +100,7 @@ class _Logins:
             self._stand_in = None
         kept = tuple(known for known in self._refused if known != version)
         self._refused = (*kept, version)[-_MOST_REMEMBERED:]
-        self._is_refused = True
+        self._refusals += 1
         self._cache.doubt(self._slot, version)
 
     def _accept(self, value: str) -> None:
