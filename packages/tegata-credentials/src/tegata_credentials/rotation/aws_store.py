@@ -66,17 +66,15 @@ class AwsVersions(AwsSecretsManager):
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
         """Move AWSCURRENT from `replacing` to `token`; Secrets Manager moves AWSPREVIOUS by itself.
 
-        AWSPENDING leaves both. Left on a version that stops being current, as in a rollback, it would say that a
-        rotation is unfinished: Secrets Manager would refuse to begin another one, and try to end that one again.
+        AWSPENDING leaves `replacing` first. Left on a version that stops being current, as in a rollback, it would say
+        that a rotation is unfinished: Secrets Manager would refuse to begin another one, and try to end that one again.
+        From `token` the move itself takes it; doing that by a call of its own can look like a rotation that has failed
+        (User Guide, "Lambda rotation functions").
         """
-        pending = self.labels(secret).holder(PENDING)
-        if pending == replacing:
+        if self.labels(secret).holder(PENDING) == replacing:
             self._asked(secret, lambda client: _take_pending(client, secret, replacing))
         outcome = self._ask(secret, lambda client: _promote(client, secret, token, replacing))
         if outcome is _Answer.DONE:
-            if pending == token:
-                # After the move, so that a crash between them loses no rotation. If this fails, nothing is wrong yet.
-                self._ask(secret, lambda client: _take_pending(client, secret, token))
             return
         # A call that was repeated after a lost answer finds the label moved: by itself, or by somebody else.
         current = self.labels(secret).holder(CURRENT)
