@@ -71,6 +71,7 @@ _TOLD = {
     "tegata.storage.errors.Unavailable": (_DATABASE, UNAVAILABLE),
     "tegata.storage.errors.Conflict": ("somebody else changed the same thing just now; run it again: ", UNAVAILABLE),
     "tegata.crypto.envelope.SealBroken": ("TEGATA_MASTER_KEY does not fit this database: ", USAGE),
+    "tegata_credentials.errors.SecretError": ("", UNAVAILABLE),
     "tegata_credentials.errors.CredentialError": (_DATABASE, UNAVAILABLE),
     "psycopg.errors.InsufficientPrivilege": ("this database login may not do that: ", UNAVAILABLE),
     "psycopg.OperationalError": (_DATABASE, UNAVAILABLE),

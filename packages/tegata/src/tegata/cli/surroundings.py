@@ -17,7 +17,7 @@ from tegata.cli.failures import USAGE, CommandFailure
 from tegata.cli.ways_in import checked_target_of, process_secrets, target_of
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
-from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
+from tegata.flows.admin.references import StoredReferences, standard_references
 from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE
 from tegata.postgres.secret_logins import ProcessSecrets
 from tegata.postgres.target import ConnectionTarget
@@ -105,11 +105,10 @@ class Surroundings:
         except ValueError as error:
             raise CommandFailure(f"TEGATA_MASTER_KEY cannot be used: {error}", USAGE) from None
 
-    def references(self) -> SchemeReferences:
+    def references(self) -> StoredReferences:
         """Return where documents' secrets come from; in development also what `tegata dev` has made."""
         made = {} if self.development is None else as_references(self.home.secrets())
-        known = {**made, **self.environment}
-        return SchemeReferences({"env": from_environment(known), "file": from_file})
+        return standard_references({**made, **self.environment})
 
     def _development_key(self) -> str | None:
         return None if self.development is None else self.home.find_master_key()

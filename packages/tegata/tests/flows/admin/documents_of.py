@@ -9,7 +9,7 @@ from typing import Any
 from tegata.flows.admin.checks import check_documents
 from tegata.flows.admin.desired import DesiredTenant, resolve
 from tegata.flows.admin.documents import Document, parse_documents
-from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
+from tegata.flows.admin.references import StoredReferences, standard_references
 
 SECRET = "a-machine-secret-of-forty-three-characters-"
 SECRETS = {
@@ -46,8 +46,8 @@ def user(name: str = "jo", **spec: Any) -> str:
     return document("User", name, spec)
 
 
-def references(**changed: str) -> SchemeReferences:
-    return SchemeReferences({"env": from_environment(SECRETS | changed), "file": from_file})
+def references(**changed: str) -> StoredReferences:
+    return standard_references(SECRETS | changed)
 
 
 def parsed(*texts: str, allow_loopback_http: bool = False) -> tuple[Document, ...]:

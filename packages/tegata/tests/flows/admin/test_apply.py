@@ -258,8 +258,8 @@ async def test_what_shows_only_in_comparison_is_refused_before_any_change(desk: 
 
 async def test_references_that_lead_nowhere_are_told_without_the_secret(desk: Desk) -> None:
     told = await refusal(desk, tenant(), client(secret_refs=["env:ABSENT"]), user(password_ref="file:/nowhere/at/all"))
-    assert "ABSENT, which is not set" in told
-    assert "spec.password_ref names the file /nowhere/at/all" in told
+    assert "leads nowhere (env:ABSENT): not found, the environment variable ABSENT is not set" in told
+    assert "spec.password_ref leads nowhere (file:/nowhere/at/all)" in told
     assert "32" in await refusal(desk, tenant(), client(), SECRET="short-secret")
     assert "short-secret" not in await refusal(desk, tenant(), client(), SECRET="short-secret")
     assert "8" in await refusal(desk, tenant(), user(password_ref="env:PASSWORD"), PASSWORD="short")

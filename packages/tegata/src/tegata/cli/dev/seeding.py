@@ -22,7 +22,7 @@ from tegata.flows.admin.documents import (
     parse_documents,
 )
 from tegata.flows.admin.plan import Plan
-from tegata.flows.admin.references import SchemeReferences, from_environment, from_file
+from tegata.flows.admin.references import standard_references
 from tegata.flows.admin.yaml_reader import RawDocument
 from tegata.protocol.policy import TenantPolicy
 
@@ -76,8 +76,7 @@ async def plant(operator: Operator, seed: Seed, *, base_url: str) -> Plan:
     documents = (*seed.documents, playground_document(base_url))
     check_documents(documents, allow_loopback_http=True)
     references = made_secrets.as_references(seed.values)
-    sources = SchemeReferences({"env": from_environment(references), "file": from_file})
-    return await apply(operator, resolve(documents, sources))
+    return await apply(operator, resolve(documents, standard_references(references)))
 
 
 def playground_document(base_url: str) -> Document:

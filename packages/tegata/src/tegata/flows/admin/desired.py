@@ -75,7 +75,11 @@ class DesiredTenant:
 
 
 def resolve(documents: Sequence[Document], references: References) -> tuple[DesiredTenant, ...]:
-    """Look up every reference. The documents are checked already. Raises `InvalidDocuments`."""
+    """Look up every reference. The documents are checked already.
+
+    Raises `InvalidDocuments`, and `SecretError` where a store does not answer.
+    """
+    references.read(_references_of(documents))
     tenants: dict[str, DesiredTenant] = {}
     problems: list[Problem] = []
     for document in documents:
@@ -87,6 +91,16 @@ def resolve(documents: Sequence[Document], references: References) -> tuple[Desi
     if problems:
         raise InvalidDocuments(problems)
     return tuple(tenants.values())
+
+
+def _references_of(documents: Sequence[Document]) -> Iterator[str]:
+    for document in documents:
+        match document.content:
+            case ClientDocument(spec=spec):
+                yield from spec.secret_refs or ()
+                yield from () if spec.jwks_ref is None else (spec.jwks_ref,)
+            case UserDocument(spec=user) if user.password_ref is not None:
+                yield user.password_ref
 
 
 def _add(tenant: DesiredTenant, document: Document, references: References) -> None:

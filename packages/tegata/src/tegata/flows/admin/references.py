@@ -1,19 +1,27 @@
-"""References to secrets: where a value is read from, so that no document holds one (`env:NAME`, `file:/path`)."""
+"""References to secrets: where a value is read from, so that no document holds one.
+
+`env:NAME`, `file:/path`, `awssm:NAME#KEY`: the stores are those of `tegata_credentials`, and nothing of AWS is loaded
+unless a document asks for it.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from tegata.flows.admin.yaml_reader import is_storable
+from tegata_credentials.errors import SecretError, SecretThrottled, SecretUnavailable
+from tegata_credentials.sources import SecretSource
+from tegata_credentials.sources.environment import Environment
+from tegata_credentials.sources.references import ReferencedSecrets
+from tegata_credentials.versions import SecretVersion
 
-PATTERN = r"(env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:/.{1,1000})"
-MAX_BYTES = 65_536
-
-Source = Callable[[str], str]
+# What editors are told; `Reference.parse` has the last word.
+_KEY = r"(#.{1,200})?"
+_NAME = r"[A-Za-z0-9/_+=.@!-]{1,512}"
+_ARN = rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{{12}}:secret:{_NAME}"
+PATTERN = rf"(env:[A-Za-z_][A-Za-z0-9_]{{0,199}}{_KEY}|file:/.{{1,1000}}|awssm:({_NAME}|{_ARN}){_KEY})"
 
 
 class Unresolvable(Exception):
@@ -23,65 +31,49 @@ class Unresolvable(Exception):
 class References(Protocol):
     """Turns a reference into the value behind it."""
 
+    def read(self, references: Iterable[str]) -> None:
+        """Read all of these now, each store asked once; what is wrong with one is told when it is resolved."""
+        ...
+
     def resolve(self, reference: str) -> str:
-        """Return the value. Raises `Unresolvable`."""
+        """Return the value. Raises `Unresolvable`, and `SecretError` where its store does not answer."""
         ...
 
 
-class SchemeReferences:
-    """References by scheme: `env` and `file` now, a secret service by one more entry."""
+class StoredReferences:
+    """References to what a source of secrets keeps."""
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._sources = sources
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+        self._found: dict[str, SecretVersion | SecretError] = {}
+
+    def read(self, references: Iterable[str]) -> None:
+        wanted = [reference for reference in dict.fromkeys(references) if reference not in self._found]
+        try:
+            if wanted:
+                self._found |= self._source.fetch_many(wanted)
+        finally:
+            self._source.close()
 
     def resolve(self, reference: str) -> str:
-        scheme, _, rest = reference.partition(":")
-        source = self._sources.get(scheme)
-        if source is None or not rest:
-            known = ", ".join(f"{name}:..." for name in sorted(self._sources))
-            raise Unresolvable(f"is not a reference that is understood here ({known})")
-        value = source(rest)
-        if not value:
-            raise Unresolvable(f"leads to an empty value ({reference})")
+        value = self._value(reference)
         if not is_storable(value):
             raise Unresolvable(f"leads to a value that is not text ({reference})")
         return value
 
-
-def standard_references(environment: Mapping[str, str]) -> SchemeReferences:
-    """Return `env:` over the given environment, and `file:` with absolute paths."""
-    return SchemeReferences({"env": from_environment(environment), "file": from_file})
-
-
-def from_environment(environment: Mapping[str, str]) -> Source:
-    """Return the source of `env:NAME`."""
-
-    def read(name: str) -> str:
-        try:
-            return environment[name]
-        except KeyError:
-            raise Unresolvable(f"names the environment variable {name}, which is not set") from None
-
-    return read
+    def _value(self, reference: str) -> str:
+        self.read([reference])
+        found = self._found[reference]
+        if isinstance(found, SecretVersion):
+            return str(found.text)
+        if isinstance(found, SecretThrottled | SecretUnavailable):
+            raise found.again()  # nothing is wrong with the document
+        raise Unresolvable(f"leads nowhere ({reference}): {found.reason.replace('_', ' ')}, {found.hint}")
 
 
-def from_file(path: str) -> str:
-    """Read `file:/path`; one line break at the end does not count, since editors add it."""
-    if not path.startswith("/"):
-        raise Unresolvable("needs an absolute path: file:/path")
-    try:
-        with Path(path).open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise Unresolvable(f"names the file {path}, which cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise Unresolvable("names a file whose path is not valid") from None
-    if len(raw) > MAX_BYTES:
-        raise Unresolvable(f"names the file {path}, which is larger than {MAX_BYTES // 1024} KiB")
-    try:
-        return re.sub(r"\r?\n\Z", "", raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Unresolvable(f"names the file {path}, which is not UTF-8 text") from None
+def standard_references(environment: Mapping[str, str]) -> StoredReferences:
+    """Return `env:` over the given environment, `file:` with absolute paths, and `awssm:`."""
+    return StoredReferences(ReferencedSecrets({"env": Environment(environment)}))
 
 
 def read_jwks(references: References, reference: str) -> dict[str, Any]:
