@@ -87,9 +87,7 @@ def get(chosen: argparse.Namespace) -> int:
     finally:
         secrets.close()
     text = _as_json(found, chosen.version_only) if chosen.json else found.version if chosen.version_only else found.text
-    sys.stdout.buffer.write(text.encode() + (b"" if chosen.no_newline else b"\n"))
-    sys.stdout.flush()
-    return OK
+    return OK if _write("get", text + ("" if chosen.no_newline else "\n")) else FOUND
 
 
 def watch(chosen: argparse.Namespace) -> int:
@@ -104,9 +102,9 @@ def watch(chosen: argparse.Namespace) -> int:
     before = {number: signal.signal(number, watcher.end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with suppress(_Ended):
-            while True:
-                watcher.look()
+            while watcher.look():
                 time.sleep(chosen.every)
+            return FOUND
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -135,23 +133,25 @@ class _Watcher:
         if not self.is_busy:
             self._end()
 
-    def look(self) -> None:
-        """Read once, and say what is new."""
+    def look(self) -> bool:
+        """Read once, and say what is new. Return whether there is anybody to say it to."""
         try:
             found = self.secrets.read(self.reference)
         except SecretError as error:
             if str(error) != self.complaint:
                 self.complaint = str(error)
                 _complain("watch", self.complaint, FOUND)
-            return
+            return True
         self.complaint = None
         if found.version == self.version:
-            return
+            return True
         is_change, self.version = self.version is not None, found.version
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(moment, self.reference, "version", found.version, flush=True)
+        if not _write("watch", f"{moment} {self.reference} version {found.version}\n"):
+            return False
         if is_change and self.command:
             self._run(found.version)
+        return True
 
     def _run(self, version: str) -> None:
         told = {"TEGATA_SECRET": str(self.reference), "TEGATA_SECRET_VERSION": version}
@@ -179,6 +179,19 @@ def _as_json(found: SecretVersion, is_without_value: bool) -> str:
     shown: dict[str, Any] = {"secret": found.secret, "version": found.version, "stages": sorted(found.stages)}
     shown |= {} if found.arn is None else {"arn": found.arn}
     return json.dumps(shown if is_without_value else {**shown, "value": found.text})
+
+
+def _write(command: str, text: str) -> bool:
+    """Write to standard output, whatever the terminal's encoding; say so if that fails."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    except OSError as error:
+        _complain(command, f"standard output cannot be written: {error.strerror}", FOUND)
+        # What is left in the buffer would be tried again, and complained of, when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _complain(command: str, says: str, status: int) -> int:

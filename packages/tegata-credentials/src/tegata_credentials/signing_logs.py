@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TELL_TALES = ("botocore.auth", "botocore.endpoint", "botocore.hooks", "botocore.httpsession", "botocore.parsers")
+_TELL_TALES = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 _ours = threading.local()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import traceback
 from typing import Any
 
 import pytest
 
-from tegata_credentials.errors import SecretError, SecretUnavailable
+from tegata_credentials.errors import SecretError
 from tegata_credentials.signing_logs import unlogged
 from tegata_credentials.testing.leaks import text_of
 
@@ -107,17 +109,29 @@ def test_a_label_is_asked_for_by_its_name(endpoint):
         endpoint.source().fetch("s")
 
 
-def test_without_boto3_the_words_that_install_it(endpoint):
-    class Missing:
-        region_name = "eu-west-1"
+def test_without_boto3_everything_else_works_and_the_words_that_install_it_are_said():
+    code = """
+import os, sys
 
-        def client(self, *_: Any, **__: Any) -> Any:
-            raise ModuleNotFoundError("boto3", name="boto3")
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("boto3", "botocore"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
-
-    with pytest.raises(SecretUnavailable, match=r"install `tegata-credentials\[aws\]`"):
-        AwsSecretsManager(session=Missing()).fetch("s")
+sys.meta_path.insert(0, Missing())
+import tegata_credentials.cli
+from tegata_credentials.errors import SecretError
+from tegata_credentials.sources.references import ReferencedSecrets
+secrets = ReferencedSecrets()
+print(secrets.resolve("env:API_KEY"))
+try:
+    secrets.fetch("awssm:s")
+except SecretError as error:
+    print(error)
+"""
+    environ = {**os.environ, "API_KEY": "k"}
+    said = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+    assert said == "k\nsecret awssm:s: unavailable (boto3 is not installed: install `tegata-credentials[aws]`)\n"
 
 
 def test_threads_make_one_client_and_a_forked_process_makes_its_own(endpoint):

@@ -87,6 +87,23 @@ def test_what_cannot_be_had_is_said_on_standard_error_without_a_value(run, endpo
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.parametrize("command", [("get", "s"), ("watch", "s")], ids=["get", "watch"])
+def test_a_disk_that_is_full_is_an_error_and_not_half_a_secret(endpoint, command):
+    endpoint.put("s", VALUE)
+    with open("/dev/full", "w") as full:
+        finished = subprocess.run(
+            [*COMMAND, *command],
+            env=environ_for(endpoint),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert finished.returncode == 1
+    said = finished.stderr.decode().splitlines()
+    assert said == [f"tegata-credentials {command[0]}: standard output cannot be written: No space left on device"]
+
+
 def on_a_screen(endpoint: Any, *arguments: str) -> tuple[int, str]:
     """Run the command with a terminal as its standard output, and return what the screen shows."""
     ours, theirs = pty.openpty()
