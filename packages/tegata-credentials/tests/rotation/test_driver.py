@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tegata.testing.clusters import fastest_directory
 from tegata_credentials.errors import SecretAccessDenied, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Patience, RotationDriver
 from tegata_credentials.rotation.errors import NotYet, PasswordUpdateError, RotationBusy, RotationRefused, TestFailed
@@ -16,6 +19,13 @@ from tegata_credentials.rotation.steps import Rotation
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
 from .driving import NAME, Lock, Scene, a_directory, a_memory
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory in memory where there is one: every change waits for the disk several times."""
+    with tempfile.TemporaryDirectory(prefix="driver-", dir=fastest_directory()) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(params=[a_directory, a_memory], ids=["directory", "memory"])
