@@ -1,0 +1,89 @@
+"""The state machine: one history of one secret, in which rotations go on while everything goes wrong that can.
+
+No rule has a precondition and every rule draws the same things whatever has happened before: threads and servers answer
+in an order of their own, and Hypothesis must be able to tell a history again all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tegata_credentials.rotation.event import STEPS, Step
+
+from .story import Incident, Story
+from .tally import Tally
+from .world import World
+
+# What ends a step, or a call of it, at one of its points.
+ENDS = ("crash", "crash", "no answer", "throttled")
+# What other processes and people do meanwhile, in every world.
+MEANWHILE = (
+    *("the same step again", "the rotation goes on", "another token", "pending removed", "current moved", "rollback"),
+    *("a client connects", "somebody looks"),
+)
+SECONDS = (1, 30, 240, 310, 3600, 90_000)
+
+
+def machine_of(new_world: Callable[[], World], happenings: Sequence[str], tally: Tally) -> type[RuleBasedStateMachine]:
+    """Return the machine for one kind of world. `happenings`: what else can happen there."""
+    events = (*MEANWHILE, *happenings)
+    # First of a list is what a failing history is reduced to.
+    whats = st.one_of(st.sampled_from(ENDS), st.sampled_from(events))
+    steps = st.sampled_from(STEPS)
+    incidents = st.lists(st.builds(Incident, steps, st.integers(0, 27), whats), max_size=3)
+
+    class History(RuleBasedStateMachine):
+        """One history."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.story = Story(new_world(), tally)
+
+        @rule(incidents=incidents, at_most=st.integers(1, 4))
+        def rotate(self, incidents: list[Incident], at_most: int) -> None:
+            self.story.rotate(incidents, at_most)
+
+        @rule(incidents=incidents)
+        def retry(self, incidents: list[Incident]) -> None:
+            self.story.rotate(incidents)
+
+        @rule(which=st.integers(0, 3), step=steps, incidents=incidents)
+        def late_delivery(self, which: int, step: Step, incidents: list[Incident]) -> None:
+            self.story.late(which, step, incidents)
+
+        @rule()
+        def twice_at_once(self) -> None:
+            self.story.twice_at_once()
+
+        @rule(incidents=incidents, back=st.booleans())
+        def operator(self, incidents: list[Incident], back: bool) -> None:
+            act = self.story.rollback if back else self.story.driven
+            act(incidents)
+
+        @rule(event=st.sampled_from(events))
+        def between_steps(self, event: str) -> None:
+            self.story.happen(event)
+
+        @rule(seconds=st.sampled_from(SECONDS))
+        def time_passes(self, seconds: int) -> None:
+            self.story.world.clock.advance(seconds)
+
+        @rule(client=st.integers(0, 1))
+        def client_connects(self, client: int) -> None:
+            self.story.world.client_connects(client)
+
+        @rule(anew=st.booleans())
+        def complete(self, anew: bool) -> None:
+            self.story.complete(anew=anew)
+
+        @invariant()
+        def holds(self) -> None:
+            self.story.world.observe()
+
+        def teardown(self) -> None:
+            self.story.end()
+
+    return History
