@@ -289,7 +289,7 @@ class SecretCache:
             outcome = self._fetch(slot)
         finally:
             self._land(slot, flight, outcome)
-            self._observer.metric(figures.FETCH_DURATION, (self.timing.ticks() - began) * 1e3, "Milliseconds")
+            self._tell_duration(began)
 
     def _fetch(self, slot: Slot) -> SecretVersion | SecretError:
         try:
@@ -304,7 +304,7 @@ class SecretCache:
     def _fly_together(self, boarding: list[tuple[Slot, Flight]]) -> None:
         began = self.timing.ticks()
         found = self._fetch_many([slot.secret for slot, _ in boarding])
-        self._observer.metric(figures.FETCH_DURATION, (self.timing.ticks() - began) * 1e3, "Milliseconds")
+        self._tell_duration(began)
         for slot, flight in boarding:
             outcome = found.get(slot.secret)
             if outcome is None:
@@ -351,6 +351,10 @@ class SecretCache:
             self._observer.metric(figures.FETCH_SUCCEEDED, source=scheme)
             self._observer.audit(figures.READ, version=outcome.version, **facts)
         self._tell_reads(slot)
+
+    def _tell_duration(self, began: float) -> None:
+        milliseconds = (self.timing.ticks() - began) * 1e3
+        self._observer.metric(figures.FETCH_DURATION, milliseconds, "Milliseconds", source=self._source.scheme)
 
     def _tell_reads(self, slot: Slot) -> None:
         hits, stale = next(slot.hits), next(slot.stale)

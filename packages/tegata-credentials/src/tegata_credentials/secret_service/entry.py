@@ -134,14 +134,13 @@ class Entry:
 
     def failed(self, error: SecretError, now: Moment, policy: CachePolicy, share: float) -> Entry:
         """A fetch has failed. What may still be given out then, `FINAL` decides."""
-        failures = self.failures + 1 if type(error) is type(self.error) else 1
+        failures = self.failures + 1
         pause = min(policy.longest_pause, policy.failure_pause(error, failures) * (1 + policy.jitter * share))
         is_final = isinstance(error, FINAL)
         kept = replace(
             self,
             version=None if is_final else self.version,
             models={} if is_final else self.models,
-            is_doubted=self.is_doubted and not is_final,
             quiet=LONG_AGO,
             error=error.again(),
             failed_at=now,
