@@ -9,7 +9,7 @@ from tegata.api.errors import render_json
 from tegata.api.http import NOSNIFF, Request, Response, json_response
 from tegata.api.routes import Route
 from tegata.flows import introspect, revoke, userinfo
-from tegata.flows.admin.keys import JWKS_MAX_AGE_SECONDS
+from tegata.flows.admin.key_times import JWKS_MAX_AGE_SECONDS
 from tegata.flows.directory import Document, LoadedTenant
 from tegata.flows.services import Services
 from tegata.flows.token import endpoint as token

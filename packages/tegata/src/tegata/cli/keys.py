@@ -14,7 +14,8 @@ from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure
 from tegata.cli.surroundings import Surroundings
 from tegata.crypto.envelope import new_master_key
 from tegata.flows.admin.key_schedule import Outcome, ScheduledKey, ScheduleReport, rotate_due
-from tegata.flows.admin.keys import MOST_PUBLISHED_KEYS, Rotation, list_keys, rotate
+from tegata.flows.admin.key_times import MOST_PUBLISHED_KEYS
+from tegata.flows.admin.keys import Rotation, list_keys, rotate
 from tegata.protocol.policy import SigningAlgorithm
 from tegata.settings import published_problem
 from tegata.storage.records import SigningKeyRecord

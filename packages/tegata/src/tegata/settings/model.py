@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from tegata.flows.admin.key_schedule import KeySchedule
-from tegata.flows.admin.keys import JWKS_MAX_AGE_SECONDS, published_seconds_for
+from tegata.flows.admin.key_times import JWKS_MAX_AGE_SECONDS, KeySchedule, published_seconds_for
 from tegata.identity.throttle import ThrottleLimits
 from tegata.postgres.ways_in import WayRules
 from tegata.settings.environment import (

@@ -38,7 +38,7 @@ def shell(text: str, environment: dict[str, str]) -> str:
 def test_rotate_without_lambda(cluster: PasswordCluster, tmp_path: Path) -> None:
     with cluster.empty_database() as admin:
         text = script("rotate-without-lambda.md").replace("/var/lib/tegata", str(tmp_path))
-        # The administrator of a test comes through the socket; everybody else is verified by password only, on loopback.
+        # The administrator of a test comes through the socket, everybody else by loopback, where no TLS is asked for.
         entry = f"postgresql:///{admin.database}?host={admin.host}&port={admin.port}&user=postgres"
         text = text.replace("postgresql://postgres@db.internal:5432/tegata?sslmode=verify-full", f"'{entry}'")
         text = text.replace("db.internal:5432/tegata", f"{HOST}:{admin.port}/{admin.database}")

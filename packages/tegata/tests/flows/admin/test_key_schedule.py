@@ -8,16 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from tegata.crypto.envelope import Envelope, SealBroken
-from tegata.flows.admin.key_schedule import KeySchedule, ScheduleReport, rotate_due
-from tegata.flows.admin.keys import (
+from tegata.flows.admin.key_schedule import ScheduleReport, rotate_due
+from tegata.flows.admin.key_times import (
     MARGIN_SECONDS,
     MOST_PUBLISHED_KEYS,
     PUBLISHED_SECONDS,
-    NoSuchTenant,
-    list_keys,
+    KeySchedule,
     published_seconds_for,
-    rotate,
 )
+from tegata.flows.admin.keys import NoSuchTenant, list_keys, rotate
 from tegata.storage.records import TenantRecord
 from tegata.testing.memory import MemoryStorage
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tegata.crypto.envelope import Envelope, SealBroken
-from tegata.flows.admin.keys import MARGIN_SECONDS, NoSuchTenant, list_keys, rotate
+from tegata.flows.admin.key_times import MARGIN_SECONDS
+from tegata.flows.admin.keys import NoSuchTenant, list_keys, rotate
 from tegata.storage.records import SigningKeyRecord
 
 from .conftest import Desk

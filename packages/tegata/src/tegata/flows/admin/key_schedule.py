@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tegata.crypto.envelope import SealBroken
+from tegata.flows.admin.key_times import MOST_PUBLISHED_KEYS, KeySchedule
 from tegata.flows.admin.keys import (
-    MOST_PUBLISHED_KEYS,
-    PUBLISHED_SECONDS,
     KeyMaker,
     check_master_key,
     complete,
@@ -33,14 +32,6 @@ _DAY_SECONDS = 24 * 3600
 _TENANTS_AT_ONCE = 100
 
 Outcome = Literal["rotated", "lost", "waiting", "full", "sealed", "not_due", "never"]
-
-
-@dataclass(frozen=True, slots=True)
-class KeySchedule:
-    """How long a key signs (0 days: until somebody rotates by hand), and how long it is published before it does."""
-
-    days: float
-    published_seconds: int = PUBLISHED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from tegata.crypto.envelope import Envelope
 from tegata.crypto.keys import generate_key, private_bytes, public_jwk
+from tegata.flows.admin.key_times import MARGIN_SECONDS, PUBLISHED_SECONDS
 from tegata.flows.directory import SIGNING_KEY_PURPOSE
 from tegata.identifiers import TenantId
 from tegata.protocol.client import Client
@@ -22,23 +23,7 @@ from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import KeyState, SigningKeyRecord, TenantRecord
 from tegata.telemetry import audit
 
-# For clocks that differ and verifiers that keep a JWKS longer than they should.
-MARGIN_SECONDS = 24 * 3600
-# What a JWKS says of its own age (`max-age`) unless a setting says otherwise.
-JWKS_MAX_AGE_SECONDS = 300
-# Workers keep keys for 30 s if no notification reaches them (`flows.directory`), and 30 s are for clocks.
-_BEYOND_MAX_AGE_SECONDS = 30 + 30
-# The ALB of AWS takes no more of one JWKS; others take fewer than endless ones as well.
-MOST_PUBLISHED_KEYS = 10
 ACTOR = "operator"
-
-
-def published_seconds_for(jwks_max_age: int) -> int:
-    """Return how long a key has to be in the JWKS before it signs: to whoever has not got it, it is unknown."""
-    return jwks_max_age + _BEYOND_MAX_AGE_SECONDS
-
-
-PUBLISHED_SECONDS = published_seconds_for(JWKS_MAX_AGE_SECONDS)
 
 
 class NoSuchTenant(Exception):
