@@ -88,13 +88,14 @@ def test_a_secret_past_its_life_is_read_before_it_is_given_out_if_the_store_answ
     service.close()
 
 
-def test_the_old_value_is_given_at_once_while_a_slow_store_is_asked(service, store, clock):
+def test_the_old_value_is_given_at_once_while_a_slow_store_is_asked(service, store, clock, memory):
     store.put("db", login("one"), "v1")
     read(service)
     gate = store.shut("db")
     clock.pass_by(301.0)
     with service.use("db", Login) as offer:
         assert (offer.version, offer.stale) == ("v1", True)
+    assert memory.landings == 1, "it has waited for the store"
     gate.set()
 
 

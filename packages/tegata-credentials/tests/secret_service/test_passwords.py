@@ -231,3 +231,32 @@ def test_a_refusal_during_the_wait_of_another_is_not_forgotten(service, store, c
     clock.on_pause = rotate_and_refuse
     assert refuse(source) == "two"
     assert source.current() == "three"
+
+
+@pytest.mark.parametrize("failure", [SecretThrottled("db"), SecretUnavailable("db")], ids=["throttled", "away"])
+def test_a_store_that_fails_at_the_moment_of_a_refusal_is_waited_for_within_the_budget(
+    new_source, store, clock, failure
+):
+    store.put("db", login("one"), "v1")
+    source = new_source(budget=30.0)
+    value = source.current()
+    store.fail("db", failure)
+
+    def recover() -> None:
+        if len(clock.pauses) == 2:
+            store.put("db", login("two", "app_b"), "v2")
+
+    clock.on_pause = recover
+    source.rejected(str(value))
+    assert source.current().user == "app_b"
+
+
+def test_a_store_that_fails_for_longer_than_the_budget_is_what_the_caller_hears_of(new_source, store, clock):
+    store.put("db", login("one"), "v1")
+    source = new_source(budget=20.0)
+    value = source.current()
+    store.fail("db", SecretUnavailable("db"))
+    source.rejected(str(value))
+    with pytest.raises(IdentityUnavailable):
+        source.current()
+    assert sum(clock.pauses) <= 20.0

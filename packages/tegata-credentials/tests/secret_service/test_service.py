@@ -297,6 +297,22 @@ class TestCallbacks:
                 stop()
         assert told == ["app_b"]
 
+    def test_are_not_told_of_pending_versions(self, service, store, clock):
+        told: list[str] = []
+        service.on_change(lambda _, version: told.append(version.version))
+        store.put("db", login("one"), "v1")
+        for version in ("v2", "v3"):
+            store.put("db", login("two"), version, "AWSPENDING")
+            with service.use("db", Login, budget=0.0, allow_pending=True) as offer:
+                offer.refused()
+                assert offer.version == version
+            clock.pass_by(60.0)
+        store.put("db", login("three"), "v4")
+        service.invalidate("db")
+        service.get_version("db")
+        until(lambda: told)
+        assert told == ["v4"]
+
     def test_a_slow_one_holds_up_no_reader(self, service, store):
         may_end = threading.Event()
         service.on_change(lambda *_: may_end.wait(10.0))
