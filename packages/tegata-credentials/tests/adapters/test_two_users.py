@@ -15,6 +15,7 @@ from tegata_credentials import LoginPassword
 from tegata_credentials.asyncpg import create_pool
 from tegata_credentials.attempts import ATTEMPTS
 from tegata_credentials.psycopg import async_pool, pool
+from tegata_credentials.secret_service import SecretLogin, SecretService, SecretsInMemory, SyncSecretLogin
 from tegata_credentials.sqlalchemy import create_async_engine, create_engine
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +116,23 @@ async def test_each_rotation_is_followed_to_the_other_user(adapter, server_18, s
         set_password(other, "changed-behind-our-back")
         assert await login(adapter, url, source) == user
         assert rotation.rejected[-1] == (other, last)
+
+
+async def test_a_secret_that_rotates_is_followed_through_the_service(adapter, server_18, set_password):
+    store = SecretsInMemory({"db": {"username": "app_a", "password": "a-1"}})
+    service = SecretService(store)
+    source = (SyncSecretLogin if adapter.is_sync else SecretLogin)(service, "db")
+    url = server_18.url(driver=adapter.driver)
+    assert await login(adapter, url, source) == "app_a"
+    for number, user in enumerate(("app_b", "app_a", "app_b"), start=2):
+        set_password(user, f"{user}-{number}")
+        store.put("db", {"username": user, "password": f"{user}-{number}"})
+        other = "app_a" if user == "app_b" else "app_b"
+        # Alternating users: the old pair stays good, and what is in memory is used on.
+        assert await login(adapter, url, source) == other
+        set_password(other, "taken-away")
+        assert await login(adapter, url, source) == user
+    service.close()
 
 
 async def test_a_login_goes_on_while_there_is_another_credential_and_ends_after_three(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -37,6 +36,7 @@ def outcomes(open_endpoint: Any, refused: Any, silent: Any) -> Iterator[dict[str
         "failing three times": ([failing] * 3, None),
         "denied": ([], refused("AccessDeniedException", "User is not authorized")),
         "silent": ([], silent()),
+        "nobody there": ([], None),
     }
     with ExitStack() as stack, ThreadPoolExecutor(len(cases) + 1) as threads:
 
@@ -46,6 +46,8 @@ def outcomes(open_endpoint: Any, refused: Any, silent: Any) -> Iterator[dict[str
             endpoint = stack.enter_context(open_endpoint())
             endpoint.put("s", VALUE)
             endpoint.faults, endpoint.constant = cases[case]
+            if case == "nobody there":
+                endpoint.url = "http://127.0.0.1:1"
             source = endpoint.source(read_timeout=0.2)
             outcome = attempt(source.fetch, "s")
             source.close()
@@ -103,6 +105,12 @@ def test_no_answer_ends_within_its_limits(outcomes):
     assert "no answer in time" in str(outcome)
 
 
+def test_an_address_where_nobody_listens_is_unavailable(outcomes):
+    outcome, _ = outcomes["nobody there"]
+    assert type(outcome) is SecretUnavailable
+    assert "cannot be reached" in str(outcome)
+
+
 def test_the_limits_are_those_of_the_arguments(endpoint):
     config = endpoint.source()._client().meta.config
     assert (config.connect_timeout, config.read_timeout) == (2.0, 5.0)
@@ -141,15 +149,13 @@ def test_each_answer_has_its_error_with_the_cure_in_one_call(endpoint, refused, 
 
 def test_an_arn_of_another_region_is_told_from_a_secret_that_is_missing(endpoint):
     with pytest.raises(SecretNotFound, match="its ARN is of the region us-east-1, and eu-west-1 was asked"):
-        endpoint.source(region="eu-west-1").fetch("arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf")
+        endpoint.source().fetch("arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf")
 
 
-def test_a_port_where_nobody_listens_is_unavailable():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        source = AwsSecretsManager(endpoint_url=f"http://127.0.0.1:{taken.getsockname()[1]}", region="eu-west-1")
-        with pytest.raises(SecretUnavailable, match="no IAM credentials found"):
-            source.fetch("s")
+def test_without_credentials_nothing_is_asked(endpoint):
+    with pytest.raises(SecretUnavailable, match="no IAM credentials found"):
+        AwsSecretsManager(endpoint_url=endpoint.url, region="eu-west-1").fetch("s")
+    assert endpoint.calls == []
 
 
 @pytest.mark.parametrize(

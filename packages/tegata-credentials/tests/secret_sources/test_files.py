@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tegata_credentials.errors import SecretAccessDenied, SecretMalformed, SecretNotFound, SecretUnavailable
 from tegata_credentials.rotation.file_store import FileVersions
@@ -84,6 +87,18 @@ def test_a_name_leads_nowhere_but_into_the_directory(tmp_path, name):
     with pytest.raises(SecretNotFound, match="not the name of a file") as caught:
         Files(tmp_path / "in").fetch(name)
     assert caught.value.secret == name
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "out", "up", "s", "..data", "\0"]), max_size=6).map("/".join))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_name_nothing_outside_is_read(tmp_path, name):
+    inside, outside = tmp_path / "in", write(tmp_path / "s", "outside")
+    write(inside / "a" / "s", "inside")
+    for link, target in (("out", outside), ("up", tmp_path)):
+        if not (inside / link).is_symlink():
+            (inside / link).symlink_to(target)
+    with suppress(SecretNotFound, SecretMalformed):
+        assert Files(inside).fetch(name).text == "inside"
 
 
 def test_a_name_may_have_parts_and_begin_with_a_dot(tmp_path):

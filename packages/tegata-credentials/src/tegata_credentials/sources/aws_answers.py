@@ -150,11 +150,19 @@ def _why_unavailable(error: Exception) -> str:
         return "no answer in time: check the route to Secrets Manager, or its VPC endpoint and security group"
     if isinstance(error, sdk.SSLError):
         return "its certificate is not trusted here: check AWS_CA_BUNDLE, and for a proxy that ends TLS"
-    if isinstance(error, sdk.HTTPClientError):
+    if isinstance(error, sdk.HTTPClientError | sdk.ConnectionError):
         return "cannot be reached: check the region and the route, or the VPC endpoint"
-    if isinstance(error, sdk.CredentialRetrievalError | sdk.TokenRetrievalError):
+    if isinstance(error, _not_renewed()):
         return "the IAM credentials cannot be renewed: see the role, or sign in again"
     return f"the SDK failed with {type(error).__name__}"
+
+
+def _not_renewed() -> tuple[type[Exception], ...]:
+    from botocore import exceptions as sdk
+
+    # The last one is younger than the oldest SDK that will do.
+    known = ("CredentialRetrievalError", "TokenRetrievalError", "NoAuthTokenError", "SSOError", "LoginError")
+    return tuple(getattr(sdk, name) for name in known if hasattr(sdk, name))
 
 
 def _elsewhere(secret: str, region: str | None) -> str | None:

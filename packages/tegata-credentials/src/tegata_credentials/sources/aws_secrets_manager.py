@@ -172,7 +172,7 @@ class AwsSecretsManager:
         for error in answer.errors:
             if error.get("SecretId") == name:
                 code, message = str(error.get("ErrorCode", "")), str(error.get("Message", ""))
-                return explain_code(name, code, message, self._region)
+                return explain_code(name, code, message, self._region_asked())
         return None
 
     def _ask(self, secret: str, call: Callable[[Any], Result]) -> Result | SecretError:
@@ -183,10 +183,14 @@ class AwsSecretsManager:
         except ImportError:
             return SecretUnavailable(secret, "boto3 is not installed: install `tegata-credentials[aws]`")
         except Exception as error:  # noqa: BLE001 - of the SDK: its frames hold answers, and secrets in them
-            is_stale, explained = is_about_credentials(error), explain(secret, error, self._region)
+            is_stale, explained = is_about_credentials(error), explain(secret, error, self._region_asked())
         if is_stale and self._session is None:
             self.close()  # so that credentials are looked for again
         return explained
+
+    def _region_asked(self) -> str | None:
+        client = self._given or self._slot().client
+        return self._region if client is None else str(client.meta.region_name)
 
     def _client(self) -> Any:
         if self._given is not None:

@@ -34,7 +34,14 @@ _FORMS = ", ".join(form for _, form in _RULES.values())
 
 
 class BadReference(CredentialError):
-    """This is no reference to a secret. The message holds the forms that are, and nothing of what was given."""
+    """This is no reference to a secret. The message holds the forms that are, and nothing of what was given.
+
+    >>> try:
+    ...     Reference.parse("hunter2")
+    ... except BadReference as error:
+    ...     "hunter2" in str(error)
+    False
+    """
 
 
 @dataclass(frozen=True, slots=True)
