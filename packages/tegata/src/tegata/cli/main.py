@@ -166,7 +166,7 @@ def purge() -> None:
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Do everything now, and end.")] = False,
 ) -> None:
-    """Purge, and make the months of the audit log to come, again and again. Any number may run."""
+    """Purge, make the months of the audit log to come, replace keys and secrets, again and again. Any number may run."""
     from tegata.cli.worker import run
 
     raise typer.Exit(run(once=once))

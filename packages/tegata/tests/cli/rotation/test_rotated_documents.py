@@ -102,6 +102,14 @@ def test_a_document_about_an_own_login_takes_the_place_of_the_default(tmp_path: 
     assert [each.name for each in known] == ["migration-database", "orders", "jwt"]
 
 
+def test_a_document_does_not_take_the_name_of_an_own_login(tmp_path: Path) -> None:
+    """Else Tegata's own would silently be rotated no more."""
+    path = tmp_path / "rotation.yaml"
+    path.write_text(GOOD.replace("name: orders", "name: database"))
+    with pytest.raises(CommandFailure, match="database is the name of one of Tegata's own logins"):
+        known_secrets(settings(TEGATA_ROTATION_FILE=str(path)))
+
+
 def test_settings_that_lead_nowhere_are_told_by_their_names() -> None:
     with pytest.raises(CommandFailure, match="TEGATA_DATABASE_SECRET"):
         known_secrets(settings(TEGATA_DATABASE_SECRET="env:DATABASE"))

@@ -24,8 +24,15 @@ OWN = (
 def known_secrets(settings: Settings) -> tuple[RotatedSecret, ...]:
     """Return them all. Raises `CommandFailure`, `InvalidDocuments`."""
     written = () if settings.rotation_file is None else read_rotated(settings.rotation_file)
-    spoken_for = {each.reference for each in written} | {each.name for each in written}
-    own = [each for each in _own(settings) if not {each.reference, each.name} & spoken_for]
+    spoken_for = {each.reference for each in written}
+    own = [each for each in _own(settings) if each.reference not in spoken_for]
+    twice = {each.name for each in own} & {each.name for each in written}
+    if twice:
+        raise CommandFailure(
+            f"{settings.rotation_file}: {', '.join(sorted(twice))} is the name of one of Tegata's own logins: choose "
+            "another",
+            USAGE,
+        )
     return (*own, *written)
 
 

@@ -1,0 +1,97 @@
+"""The chore without a process: how it ends early, and what is told of a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tegata.cli.rotation.chore import Rotations, RotationsFailed
+from tegata.cli.rotation.running import Stopping, pause_until, rotate_due
+from tegata.cli.rotation.stores import Stores
+from tegata.settings import Settings
+from tegata_credentials.rotation.file_store import FileVersions
+from tegata_credentials.token_state import HiddenText
+
+pytestmark = pytest.mark.anyio
+
+PROVIDER = '''
+import threading
+class Slow:
+    """A provider that says when it is asked, and answers when it may."""
+    asked, may_answer = threading.Event(), threading.Event()
+    def make(self, request):
+        self.asked.set()
+        assert self.may_answer.wait(30)
+        return "key-2"
+    def check(self, key): return True
+    def revoke(self, key): pass
+slow = Slow()
+'''
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Two secrets of a slow provider, both due."""
+    (tmp_path / "slow_provider.py").write_text(PROVIDER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o700)
+    store = FileVersions(directory, now=lambda: time.time() - 40 * 86_400)
+    documents = []
+    for name in ("one", "two"):
+        store.create(name, HiddenText("key-1"))
+        documents.append(
+            f"apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {{name: {name}}}\n"
+            f"spec: {{secret: 'file:{directory}/{name}', strategy: generic-token, provider: 'slow_provider:slow'}}\n"
+        )
+    path = tmp_path / "rotation.yaml"
+    path.write_text("---\n".join(documents))
+    return Settings(rotation_file=path)
+
+
+async def test_a_chore_that_is_cancelled_ends_what_it_is_at_and_begins_nothing_new(settings: Settings) -> None:
+    import slow_provider  # type: ignore[import-not-found] # the module that the fixture wrote
+
+    rotations = Rotations(settings)
+    running = asyncio.create_task(rotations.do())
+    assert await asyncio.to_thread(slow_provider.slow.asked.wait, 30)
+    running.cancel()
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        slow_provider.slow.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert [line["name"] for line in logs if line["event"] == "secret_rotated"] == ["one"]
+
+
+async def test_a_store_that_is_not_there_fails_the_job_and_the_log_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "rotation.yaml"
+    path.write_text(
+        "apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {name: lost}\n"
+        f"spec: {{secret: 'file:{tmp_path}/lost', strategy: signing-keys}}\n"
+    )
+    with capture_logs() as logs, pytest.raises(RotationsFailed, match="lost"):
+        await Rotations(Settings(rotation_file=path)).do()
+    (told,) = logs
+    assert (told["event"], told["name"], told["log_level"]) == ("secret_rotation_needs_a_person", "lost", "error")
+
+
+def test_a_pause_ends_as_soon_as_the_process_is_to_end() -> None:
+    stopping = threading.Event()
+    pause_until(stopping)(0)
+    stopping.set()
+    with pytest.raises(Stopping):
+        pause_until(stopping)(3600)
+
+
+def test_nothing_is_begun_by_a_process_that_ends(settings: Settings) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    stores = Stores()
+    assert list(rotate_due(stores, Rotations(settings).secrets, time.time, stopping)) == []
+    stores.close()
