@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tegata.testing.clusters import fastest_directory
 from tegata_credentials.errors import SecretAccessDenied, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Patience, RotationDriver
 from tegata_credentials.rotation.errors import NotYet, PasswordUpdateError, RotationBusy, RotationRefused, TestFailed
+from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.steps import Rotation
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
@@ -240,7 +241,7 @@ def test_the_status_of_a_rotation_without_a_value_says_so(files):
     assert (pending.label, pending.works, pending.hint) == (PENDING, None, "it has no value yet")
 
 
-def test_a_lock_of_ones_own_is_used_instead_of_the_stores(scene):
+def test_a_lock_of_ones_own_is_used_besides_the_stores(scene):
     entered: list[str] = []
 
     @contextmanager
@@ -255,6 +256,9 @@ def test_a_lock_of_ones_own_is_used_instead_of_the_stores(scene):
     with pytest.raises(RotationBusy):
         driver.rollback(NAME)
     assert entered == [NAME, NAME]
+    if isinstance(scene.store, FileVersions):
+        with scene.store.exclusively(NAME), pytest.raises(RotationBusy):
+            scene.driver(exclusive=lambda secret: nullcontext()).rotate(NAME)
 
 
 def test_a_value_stands_in_no_repr_outcome_or_line(scene):

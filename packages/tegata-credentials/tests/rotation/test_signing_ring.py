@@ -131,7 +131,7 @@ kinds = st.sampled_from(["create", "finish", "create", "finish", "create", "fini
 acts = st.lists(st.tuples(kinds, delays, st.floats(0, 1)), max_size=40)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(waits, st.booleans(), acts)
 @example(Waits(24 * HOUR, 300, 300, 60), False, [("create", 0.0, 0.0), ("finish", 700.0, 0.0)] * 12)
 @example(Waits(HOUR, 300, 300, 30), True, [("create", 0.0, 1.0), ("finish", 630.0, 1.0), ("return", 1.0, 0.0)] * 6)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -127,9 +127,9 @@ class Patience:
 class RotationDriver:
     """Rotates secrets without Lambda, from a shell or as a job. Blocking.
 
-    `exclusive` is entered around each act and raises `RotationBusy` if somebody else is at the same secret; without it
-    the store's own lock is used if it has one. Without any, two drivers still break nothing: one wins, and the other is
-    told `RotationBusy` at its next step.
+    `exclusive`, and the store's own lock if it has one, are entered around each act, and raise `RotationBusy` if
+    somebody else is at the same secret. Without any, two drivers still break nothing: one wins, and the other is told
+    so at its next step.
 
     Example:
 
@@ -214,10 +214,14 @@ class RotationDriver:
             self.observer.audit("rotation.returned", secret=labels.secret, version=target)
             return Outcome(secret, target, "returned")
 
-    def _alone(self, secret: str) -> AbstractContextManager[None]:
-        if self.exclusive is not None:
-            return self.exclusive(secret)
-        return self.store.exclusively(secret) if isinstance(self.store, ExclusiveStore) else nullcontext()
+    @contextmanager
+    def _alone(self, secret: str) -> Iterator[None]:
+        with ExitStack() as entered:
+            if self.exclusive is not None:
+                entered.enter_context(self.exclusive(secret))
+            if isinstance(self.store, ExclusiveStore):
+                entered.enter_context(self.store.exclusively(secret))
+            yield
 
     def _resumable(self, labels: Labels, token: str | None) -> str | None:
         """Return the token to go on with: the one that is unfinished, or one that needs nothing more."""

@@ -107,7 +107,7 @@ class GenericToken:
 
     def _key(self, version: SecretVersion) -> str:
         if self.member is None:
-            return version.text
+            return HiddenText(version.text.strip())  # an editor ends a file with a line break
         key: Any = version.document().get(self.member)
         if not isinstance(key, str) or not key:
             raise TestFailed(f"version {version.version} has no {self.member}")
