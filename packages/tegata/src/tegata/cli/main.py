@@ -166,18 +166,22 @@ def purge() -> None:
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Do everything now, and end.")] = False,
 ) -> None:
-    """Purge, make the months of the audit log to come, replace keys and secrets, again and again. Any number may run."""
+    """Purge, make the months of the audit log to come, rotate keys and secrets, again and again. Any number may run."""
     from tegata.cli.worker import run
 
     raise typer.Exit(run(once=once))
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    rotation: Annotated[
+        bool, typer.Option("--rotation", help="Of the documents in TEGATA_ROTATION_FILE instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of the documents."""
-    from tegata.cli.schema import run
+    from tegata.cli.schema import run, run_rotation
 
-    raise typer.Exit(run())
+    raise typer.Exit(run_rotation() if rotation else run())
 
 
 @app.command()

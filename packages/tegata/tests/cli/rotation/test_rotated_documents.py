@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tegata.cli.failures import CommandFailure
 from tegata.cli.rotation.documents import parse_rotated
 from tegata.cli.rotation.known import known_secret, known_secrets
+from tegata.cli.rotation.schema import rotation_schema
 from tegata.flows.admin.problems import InvalidDocuments
+from tegata.flows.admin.yaml_reader import read_documents
 from tegata.settings import Settings
 
 GOOD = """\
@@ -117,3 +121,12 @@ def test_settings_that_lead_nowhere_are_told_by_their_names() -> None:
         known_secrets(settings(TEGATA_ROTATION_ADMINISTRATOR="hunter2"))
     with pytest.raises(CommandFailure, match="there are database, migration-database"):
         known_secret(settings(), "databases")
+
+
+def test_the_schema_takes_what_is_read_and_refuses_what_is_not() -> None:
+    documents = [json.loads(json.dumps(raw.value)) for raw in read_documents(GOOD, "rotation.yaml")]
+    validator = Draft202012Validator(rotation_schema())
+    assert [list(validator.iter_errors(document)) for document in documents] == [[], []]
+    for name, value in (("every", "weekly"), ("strategy", "by-hand"), ("grop", "shop")):
+        wrong = documents[0] | {"spec": documents[0]["spec"] | {name: value}}
+        assert not validator.is_valid(wrong)
