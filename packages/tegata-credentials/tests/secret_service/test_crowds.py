@@ -202,8 +202,8 @@ class TestSlowSecrets:
             assert [found.result().username for found in reading] == ["app_a"] * 8
         assert store.most_at_once <= 4
 
-    def test_four_that_hang_do_not_keep_the_others_waiting(self, store):
-        service = SecretService(store, policy=CachePolicy(slow_after=0.05))
+    def test_four_that_hang_do_not_keep_the_others_waiting(self, store, memory):
+        service = SecretService(store, policy=CachePolicy(slow_after=0.05), observer=memory)
         store.put("db", login("one"), "v1")
         hanging = [store.shut(f"s{number}") for number in range(4)]
         with ThreadPoolExecutor(4) as pool:
@@ -211,6 +211,7 @@ class TestSlowSecrets:
                 pool.submit(service.get, f"s{number}", Login)
             until(lambda: len(store.calls) == 4)
             assert service.get("db", Login).username == "app_a"
+            assert memory.landings == 1, "it has waited for the others"
             for gate in hanging:
                 gate.set()
         service.close()

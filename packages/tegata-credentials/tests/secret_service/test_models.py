@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from tegata_credentials.errors import SecretMalformed
+from tegata_credentials.errors import SecretMalformed, SecretUnavailable
 from tegata_credentials.secret_service import (
     DatabaseCredentials,
     ExternalApiCredentials,
@@ -289,3 +289,16 @@ def test_further_providers_are_kept_and_hidden():
     assert (found.ses, found.bedrock) == (None, None)
     with pytest.raises(KeyError):
         found.provider("none")
+
+
+def test_a_model_that_shows_what_it_holds_is_in_no_frame_either(service, store, clock):
+    class Plain(BaseModel):
+        password: str
+
+    store.put("db", {"password": HIDDEN}, "v1")
+    assert service.get("db", Plain).password == HIDDEN
+    store.fail("db", SecretUnavailable("db"))
+    service.invalidate("db")
+    with pytest.raises(SecretUnavailable) as caught:
+        service.get("db", Plain)
+    assert HIDDEN not in shown_by(caught.value)

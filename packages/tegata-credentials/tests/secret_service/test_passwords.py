@@ -260,3 +260,21 @@ def test_a_store_that_fails_for_longer_than_the_budget_is_what_the_caller_hears_
     with pytest.raises(IdentityUnavailable):
         source.current()
     assert sum(clock.pauses) <= 20.0
+
+
+def test_who_was_not_refused_waits_with_who_was_while_the_store_fails(new_source, store, clock):
+    store.put("db", login("one"), "v1")
+    refused, other = new_source(budget=30.0), new_source(budget=30.0)
+    value = refused.current()
+    other.current()
+    store.fail("db", SecretUnavailable("db"))
+    refused.rejected(str(value))
+    clock.on_pause = lambda: store.put("db", login("two", "app_b"), "v2") and None
+    assert other.current().user == "app_b"
+
+
+def test_a_store_that_fails_before_anything_was_read_is_not_waited_for(new_source, store, clock):
+    store.fail("db", SecretUnavailable("db"))
+    with pytest.raises(IdentityUnavailable):
+        new_source(budget=30.0).current()
+    assert clock.pauses == []

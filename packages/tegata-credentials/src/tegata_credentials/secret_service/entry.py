@@ -74,7 +74,7 @@ class Entry:
     read_at: Moment = LONG_AGO
     life: float = 0.0
     quiet: Moment = LONG_AGO
-    models: dict[type, Any] = field(default_factory=dict)
+    models: dict[type, Any] = field(default_factory=dict, repr=False)  # of models that may show what they hold
     is_doubted: bool = False
     """Somebody has said that the version does not work; it is not given out until the store has confirmed it."""
     generation: int = 0

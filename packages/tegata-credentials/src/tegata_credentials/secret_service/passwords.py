@@ -15,6 +15,7 @@ from tegata_credentials.errors import (
     SecretMalformed,
     SecretNotFound,
     SecretThrottled,
+    SecretUnavailable,
 )
 from tegata_credentials.secret_service.cache import Reading
 from tegata_credentials.secret_service.entry import Entry
@@ -85,6 +86,20 @@ class _Logins:
         self._stand_in = (current.version, reading) if reading.stage == PENDING and current is not None else None
         return reading
 
+    def _read(self) -> Steps[Reading]:
+        """Read what nobody has refused to us."""
+        try:
+            return (yield from self._cache.read(self._slot))
+        except (SecretThrottled, SecretUnavailable) as error:
+            failure, entry = error.again(), self._slot.entry
+        if entry.version is None or not entry.is_doubted:
+            raise failure
+        # Somebody else in this process was refused and waits for the store: wait with them instead of failing.
+        refused = {entry.version.version}
+        return (
+            yield from self._cache.seek(self._slot, refused, budget=self._budget, allow_pending=self._allow_pending)
+        )
+
     def _version_of(self, value: str) -> str | None:
         """Return the version in use whose password this is; None if it is not in use any more."""
         candidates = [self._slot.entry]
@@ -96,8 +111,6 @@ class _Logins:
         version = self._version_of(value)
         if version is None:
             return
-        if self._stand_in is not None and version == self._stand_in[1].version.version:
-            self._stand_in = None
         kept = tuple(known for known in self._refused if known != version)
         self._refused = (*kept, version)[-_MOST_REMEMBERED:]
         self._refusals += 1
