@@ -43,6 +43,7 @@ class Endpoint:
     constant: Exception | None = None
     constant_of: dict[str, Exception] = field(default_factory=dict)
     errors_of: dict[str, tuple[str, str]] = field(default_factory=dict)
+    passing_errors_of: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
     open_connections: int = 0
@@ -88,6 +89,8 @@ class Endpoint:
         return kept
 
     def _find(self, name: str) -> dict[str, Any] | Refused:
+        if name in self.passing_errors_of:
+            return Refused(*self.passing_errors_of.pop(name))
         if name in self.errors_of:
             return Refused(*self.errors_of[name])
         for kept in self.secrets.values():

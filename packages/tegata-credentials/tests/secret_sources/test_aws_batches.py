@@ -63,7 +63,15 @@ def test_an_error_of_one_is_not_an_error_of_the_others(endpoint):
     }
     assert "kms:Decrypt" in found["locked"].hint
     assert all(found[name].secret == name for name in found)
-    assert [action for action, _ in endpoint.calls] == [BATCH]
+    # What the store itself has failed at is tried once more, with the retries of a single call.
+    assert [(action, body.get("SecretId")) for action, body in endpoint.calls] == [(BATCH, None), (SINGLE, "broken")]
+
+
+def test_one_that_the_store_has_failed_at_for_a_moment_is_read_all_the_same(endpoint):
+    names = put_many(endpoint, 2)
+    endpoint.passing_errors_of[names[1]] = ("InternalServiceError", "no")
+    found = endpoint.source().fetch_many(names)
+    assert [found[name].text for name in names] == [f"value of {name}" for name in names]
 
 
 def test_arns_whole_and_without_their_ending_are_found_in_the_answer(endpoint):

@@ -120,6 +120,17 @@ def test_a_command_that_runs_is_let_finish(watch, endpoint, until, tmp_path):
     assert "status 3" in watched.complaints[0]
 
 
+def test_a_command_that_is_not_there_is_told_and_watching_goes_on(watch, endpoint, until):
+    endpoint.put("s", VALUE, version="v-1")
+    watched = watch("s", "--exec", "/absent/command")
+    until(lambda: len(watched.lines) == 1)
+    for number in (2, 3):
+        endpoint.put("s", VALUE, version=f"v-{number}")
+        until(lambda: len(watched.complaints) == number - 1)  # noqa: B023 - called before the next round
+    assert "the command cannot be run: No such file" in watched.complaints[0]
+    assert watched.end() == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(("s", "--every", "0"), "--every"), (("env:A-B",), "write env:NAME"), (("s", "--exec", "'"), "quotation mark")],

@@ -162,7 +162,7 @@ class AwsSecretsManager:
             return {name: type(answer)(name, answer.hint) for name in names}
         if answer.is_refused:
             slot.no_batch_until = self._ticks() + BATCH_PAUSE_SECONDS
-        # By itself whatever is not in the answer: an id in a form that it does not repeat, or all of them.
+        # By itself whatever has no outcome here: an id in a form that the answer does not repeat, or all of them.
         return {name: self._find(name, answer) or attempt(self.fetch, name) for name in names}
 
     def _find(self, name: str, answer: _Batch) -> Outcome | None:
@@ -172,7 +172,9 @@ class AwsSecretsManager:
         for error in answer.errors:
             if error.get("SecretId") == name:
                 code, message = str(error.get("ErrorCode", "")), str(error.get("Message", ""))
-                return explain_code(name, code, message, self._region_asked())
+                found = explain_code(name, code, message, self._region_asked())
+                # What may pass is worth the retries that the SDK makes for a call of its own.
+                return None if isinstance(found, SecretUnavailable) else found
         return None
 
     def _ask(self, secret: str, call: Callable[[Any], Result]) -> Result | SecretError:
