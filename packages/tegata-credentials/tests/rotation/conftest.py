@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tegata.testing.clusters import fastest_directory
+from tegata_credentials.testing.authority import Authority
 from tegata_credentials.testing.leaks import find_leaks
 
 from .cases import Case
@@ -18,24 +19,31 @@ from .worlds import start as start_server
 
 
 @pytest.fixture(scope="session")
-def started() -> Iterator[Callable[[int], Server]]:
-    """Start the server of a version when it is first asked for."""
+def authority() -> Iterator[Authority]:
+    """Who has signed the certificate of the server that can TLS."""
     directory = Path(tempfile.mkdtemp(prefix="rotation-", dir=fastest_directory()))
     directory.chmod(0o755)
+    yield Authority(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def started(authority: Authority) -> Iterator[Callable[[int], Server]]:
+    """Start the server of a version when it is first asked for."""
+    directory = authority.root.parent
     servers: dict[int, Server] = {}
 
     def start(version: int) -> Server:
         if version not in servers:
             place = directory / str(version)
             place.mkdir()
-            servers[version] = start_server(version, place)
+            servers[version] = start_server(version, place, authority)
         return servers[version]
 
     yield start
     for server in servers.values():
         server.stop()
     leaks = {server.version: find_leaks(server.log(), sorted(server.secrets)) for server in servers.values()}
-    shutil.rmtree(directory, ignore_errors=True)
     assert not any(leaks.values()), "a password is in the log of PostgreSQL"
 
 

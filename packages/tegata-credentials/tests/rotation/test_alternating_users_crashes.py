@@ -30,7 +30,7 @@ def breaking_world(server, points, **more):
 @pytest.fixture(scope="module")
 def points_of_a_rotation(started):
     points = Points()
-    world = breaking_world(started(15), points)
+    world = breaking_world(started(18), points)
     world.rotate()
     return points.names
 
@@ -42,7 +42,8 @@ def test_a_rotation_passes_every_kind_of_point(points_of_a_rotation):
 
 
 @pytest.mark.parametrize("half", [0, 1], ids=["with the same token", "with another token"])
-def test_after_a_crash_anywhere_both_old_logins_work_and_a_retry_completes(server, points_of_a_rotation, half):
+def test_after_a_crash_anywhere_both_old_logins_work_and_a_retry_completes(started, points_of_a_rotation, half):
+    server = started(18)
     points = Points()
     world = breaking_world(server, points)
     for crash_at in range(half, len(points_of_a_rotation), 2):

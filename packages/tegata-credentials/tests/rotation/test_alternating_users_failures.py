@@ -124,7 +124,7 @@ def test_a_rotator_whose_password_is_refused_is_named(created):
 
 def test_a_server_that_asks_for_no_password_proves_nothing(world):
     world.server.execute("do $$ begin create role trusted_user login; exception when duplicate_object then end $$")
-    with pytest.raises(DatabaseConnectionError, match="requirement .* failed"):
+    with pytest.raises(DatabaseConnectionError, match=r"requirement .* failed"):
         PsycopgSessions().open(Login("trusted_user", HiddenText("any")), Place(HOST, world.server.port))
 
 
@@ -132,7 +132,7 @@ def test_a_server_that_asks_for_the_password_in_clear_does_not_get_it(world):
     world.server.execute("do $$ begin create role clear_user login; exception when duplicate_object then end $$")
     world.server.set_password("clear_user", "clear-password-0123456789")
     login = Login("clear_user", HiddenText("clear-password-0123456789"))
-    with pytest.raises(DatabaseConnectionError, match="requirement .* failed") as failed:
+    with pytest.raises(DatabaseConnectionError, match=r"requirement .* failed") as failed:
         PsycopgSessions().open(login, Place(HOST, world.server.port))
     assert not isinstance(failed.value, LoginRefused)
 

@@ -25,16 +25,19 @@ from tegata_credentials.rotation.postgres import Administrator, AlternatingUsers
 from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
 from tegata_credentials.rotation.postgres.setup import setup_statements
 from tegata_credentials.rotation.steps import Rotation
+from tegata_credentials.testing.authority import Authority
 from tegata_credentials.testing.version_store import MemoryVersions
 from tegata_credentials.versions import CURRENT, PENDING
 
 HOST = "127.0.0.1"
+ELSEWHERE = "127.1"  # the same, in a spelling that the rules about TLS do not take for this machine
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 _RULES = """\
 local all postgres trust
-host all trusted_user 127.0.0.1/32 trust
-host all clear_user 127.0.0.1/32 password
-host all all 127.0.0.1/32 scram-sha-256
+host all trusted_user 127.0.0.0/8 trust
+host all clear_user 127.0.0.0/8 password
+host all rejected_user 127.0.0.0/8 reject
+host all all 127.0.0.0/8 scram-sha-256
 """
 
 
@@ -96,18 +99,26 @@ class Server:
         return self.process.log_file.read_text(errors="replace")
 
 
-def start(version: int, directory: Path) -> Server:
+def start(version: int, directory: Path, authority: Authority) -> Server:
+    """Start a server; that of version 15 can TLS."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     rules = directory / "pg_hba.conf"
     rules.write_text(_RULES)
     rules.chmod(0o644)
-    settings = {"listen_addresses": HOST, "port": str(port), "hba_file": str(rules), "log_statement": "all"}
-    settings |= {"log_min_messages": "log", "log_min_error_statement": "info", "max_connections": "60"}
+    settings = {
+        "listen_addresses": f"{HOST},127.0.0.2",
+        "port": str(port),
+        "hba_file": str(rules),
+        "log_statement": "all",
+    }
+    settings |= {"log_min_messages": "info", "log_min_error_statement": "info", "max_connections": "60"}
+    if version == 15:
+        certificate = authority.issue("server", ELSEWHERE, HOST)
+        settings |= {"ssl": "on", "ssl_cert_file": str(certificate.certificate), "ssl_key_file": str(certificate.key)}
     process = EmbeddedPostgres(directory / "pg", bindir=_binaries(version), durable=False, settings=settings)
     server = Server(version, process, replace(process.start(), port=port))
-    server.execute("create extension if not exists plpgsql")
     return server
 
 
@@ -165,17 +176,17 @@ def _password() -> str:
     return f"begin-{uuid.uuid4().hex}"
 
 
-def make_pair(server: Server, pair: LoginPair | None = None) -> tuple[LoginPair, str, str]:
+def make_pair(server: Server, pair: LoginPair | None = None, rotator: str | None = None) -> tuple[LoginPair, str, str]:
     """Make the roles of a pair with the set-up SQL, and a rotator; return the rotator's name and password too."""
     pair = pair or LoginPair.of(f"app_{uuid.uuid4().hex[:8]}")
-    for statement in setup_statements(pair, f"{pair.group}_rotator"):
+    rotator = rotator or f"{pair.group}_rotator"
+    for statement in setup_statements(pair, rotator):
         server.execute(statement)
-    return pair, *rotator_of(server, pair)
+    return pair, *_given_a_password(server, rotator)
 
 
-def rotator_of(server: Server, pair: LoginPair) -> tuple[str, str]:
-    """Give the rotator a password."""
-    rotator, password = f"{pair.group}_rotator", _password()
+def _given_a_password(server: Server, rotator: str) -> tuple[str, str]:
+    password = _password()
     server.set_password(rotator, password)
     return rotator, password
 
@@ -186,17 +197,22 @@ def make_world(
     single: bool = False,
     pair: LoginPair | None = None,
     is_made: bool = False,
+    rotator: str | None = None,
     wrap_sessions: Callable[[Any], Any] = lambda sessions: sessions,
+    place: dict[str, Any] | None = None,
     wrap_store: Callable[[Any], Any] = lambda store: store,
     further: dict[str, Any] | None = None,
     **proof: Any,
 ) -> World:
     """The application logs in as `<group>_a`; the other user has no password yet. `is_made`: the roles are there."""
-    pair, rotator, secret = (pair, *rotator_of(server, pair)) if pair and is_made else make_pair(server, pair)
+    if pair is not None and is_made:
+        rotator, secret = _given_a_password(server, rotator or f"{pair.group}_rotator")
+    else:
+        pair, rotator, secret = make_pair(server, pair, rotator)
     password = _password()
     server.set_password(pair.first, password)
     kept, name = MemoryVersions(), f"acme-{uuid.uuid4().hex[:8]}"
-    place = {"engine": "postgres", "host": HOST, "port": server.port, "dbname": "postgres"}
+    place = {"engine": "postgres", "host": HOST, "port": server.port, "dbname": "postgres", **(place or {})}
     master = kept.add(f"{name}-secret-rotator", {"username": rotator, "password": secret, **place})
     value = {"username": pair.first, "password": password, **place, "masterarn": master, **(further or {})}
     arn = kept.add(f"{name}-secret-database", value)

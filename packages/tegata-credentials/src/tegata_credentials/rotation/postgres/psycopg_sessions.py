@@ -17,7 +17,7 @@ from tegata_credentials.redaction import without_frames
 from tegata_credentials.rotation.errors import DatabaseConnectionError
 from tegata_credentials.rotation.postgres.secret import Login, Place
 from tegata_credentials.rotation.postgres.sessions import LoginRefused, Session, StatementFailed
-from tegata_credentials.tls import libpq_options
+from tegata_credentials.tls import is_local, libpq_options
 from tegata_credentials.token_state import HiddenText
 
 try:
@@ -51,7 +51,9 @@ class PsycopgSessions:
 
     def open(self, login: Login, place: Place) -> Session:
         """Log in; see `Sessions.open`. Raises `CredentialError` too, if the TLS files cannot be used."""
-        options = libpq_options(self._options(login, place), self.environ, allow_unverified=False)
+        environ = {name: value for name, value in self.environ.items() if name != "PGHOSTADDR" or is_local(place.host)}
+        # What the secret names counts: a variable that leads to this machine makes no other machine a local one.
+        options = libpq_options(self._options(login, place), environ, allow_unverified=False)
         try:
             connection = psycopg.connect(**options, password=str(login.password))
         except psycopg.Error as error:
