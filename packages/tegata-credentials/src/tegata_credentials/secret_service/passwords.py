@@ -73,7 +73,7 @@ class _Logins:
     def _choose(self) -> Steps[Reading]:
         refusals = self._refusals
         if self._answered >= refusals:
-            reading = yield from self._cache.read(self._slot)
+            reading = yield from self._read()
             if self._stand_in is not None and self._stand_in[0] == reading.version.version:
                 return self._stand_in[1]
             return reading
