@@ -125,6 +125,25 @@ def test_a_password_that_is_always_refused_soon_costs_no_wait_and_hardly_a_read(
     assert len(store.calls) == calls
 
 
+def test_what_was_refused_once_and_accepted_since_is_taken_at_once_after_a_rollback(source, service, store, clock):
+    refuse(source)
+    source.accepted("one")
+    store.put("db", login("two"), "v2")
+    service.invalidate("db")
+    assert source.current() == "two"
+    store.put("db", login("one"), "v1")
+    pauses = len(clock.pauses)
+    assert refuse(source) == "one"
+    assert len(clock.pauses) == pauses
+
+
+def test_nobody_else_is_given_a_version_that_was_refused_before_the_store_has_confirmed_it(source, service, store):
+    value = source.current()
+    store.put("db", login("two"), "v2")
+    source.rejected(value)
+    assert service.get_version("db").version == "v2"
+
+
 def test_an_accepted_login_ends_the_suspicion(source, store, clock):
     refuse(source)
     source.accepted("one")

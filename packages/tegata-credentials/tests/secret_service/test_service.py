@@ -23,6 +23,7 @@ from tegata_credentials.secret_service import (
     DatabaseCredentials,
     JwtSecret,
     Login,
+    LoginRefused,
     SecretNames,
     SecretService,
     SecretsInMemory,
@@ -250,6 +251,14 @@ class TestDefaults:
     def test_are_refused_in_production(self, store, defaults):
         with pytest.raises(CredentialError, match="development"):
             SecretService(store, defaults=defaults)
+
+    def test_stand_for_the_current_version_only(self, store, clock):
+        service = SecretService(store, profile="development", defaults={"db": DATABASE}, timing=clock.timing())
+        with service.use("db", Login, budget=0.0, allow_pending=True) as offer:
+            with pytest.raises(LoginRefused):
+                offer.refused()
+            assert offer.version == "default"
+        service.close()
 
     def test_an_unknown_profile_is_refused(self, store):
         with pytest.raises(CredentialError, match="production"):

@@ -46,7 +46,11 @@ class _Plan(BaseModel):
 
 
 class AlternatingUsersPlan(_Plan):
-    """Two login roles under one group role: the new password is always that of the user nobody uses."""
+    """Two login roles under one group role: the new password is always that of the user nobody uses.
+
+    >>> AlternatingUsersPlan(secret="shop-prod-secret-database", strategy="alternating-users", group="shop").canary
+    'select 1'
+    """
 
     strategy: Literal["alternating-users"]
     group: Role = Field(description="The NOLOGIN role that owns everything and that both users become.")
@@ -58,7 +62,11 @@ class AlternatingUsersPlan(_Plan):
 
 
 class SingleUserPlan(_Plan):
-    """One role that changes its own password. There is a moment at which the current value is refused."""
+    """One role that changes its own password. There is a moment at which the current value is refused.
+
+    >>> SingleUserPlan(secret="shop", strategy="single-user", administrator="shop-admin", every="90d").every.days
+    90
+    """
 
     strategy: Literal["single-user"]
     administrator: str = Field(description="Secret of a role that can set the password should everything else fail.")
@@ -67,7 +75,11 @@ class SingleUserPlan(_Plan):
 
 
 class SigningKeysPlan(_Plan):
-    """A ring of keys for JWTs: published, active, verify-only, removed."""
+    """A ring of keys for JWTs: published, active, verify-only, removed.
+
+    >>> SigningKeysPlan(secret="shop-prod-secret-jwt", strategy="signing-keys").algorithm
+    'ES256'
+    """
 
     strategy: Literal["signing-keys"]
     algorithm: Literal["ES256", "RS256", "PS256", "EdDSA"] = Field("ES256", description="Of new keys.")
@@ -81,7 +93,11 @@ class SigningKeysPlan(_Plan):
 
 
 class GenericTokenPlan(_Plan):
-    """A key of somebody else's API, made and taken back by a function of yours."""
+    """A key of somebody else's API, made and taken back by a function of yours.
+
+    >>> GenericTokenPlan(secret="payments", strategy="generic-token", provider="shop.payments:keys").overlap.seconds
+    3600
+    """
 
     strategy: Literal["generic-token"]
     provider: str = Field(
