@@ -42,6 +42,8 @@ def said_without(absent: tuple[str, ...], statement: str) -> str:
             "from tegata_credentials.psycopg import pool; from tegata_credentials import SyncFixedPassword; "
             "pool(password=SyncFixedPassword('x'))",
         ),
+        ("secrets", ("pydantic",), "import tegata_credentials.secret_service"),
+        ("secrets", ("pydantic",), "from tegata_credentials.secret_service.names import SecretNames"),
         ("azure", ("azure",), "from tegata_credentials.azure import managed_identity; managed_identity()"),
         ("azure", ("azure",), "from tegata_credentials.azure import default_credential; default_credential()"),
         (
@@ -57,5 +59,16 @@ def test_a_missing_extra_is_named(extra, absent, statement):
 
 
 def test_the_package_itself_needs_nothing():
-    absent = ("asyncpg", "psycopg", "psycopg_pool", "sqlalchemy", "azure", "boto3", "botocore", "certifi", "msal")
+    absent = (
+        "asyncpg",
+        "psycopg",
+        "psycopg_pool",
+        "sqlalchemy",
+        "azure",
+        "boto3",
+        "botocore",
+        "certifi",
+        "msal",
+        "pydantic",
+    )
     assert said_without(absent, "print('ready')") == "ready"

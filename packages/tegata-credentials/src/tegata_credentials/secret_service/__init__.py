@@ -6,6 +6,13 @@ extra `secrets` (Pydantic). Must not import AWS's SDK or a driver: stores are so
 
 from __future__ import annotations
 
+from tegata_credentials.errors import missing_extra
+
+try:
+    import pydantic  # noqa: F401 - every module below needs it, and this says how to get it
+except ImportError as error:
+    raise missing_extra("secrets", "pydantic") from error
+
 from tegata_credentials.secret_service.attempts import AsyncOffer, LoginRefused, Offer, Use
 from tegata_credentials.secret_service.batch import AllSecrets, Batch
 from tegata_credentials.secret_service.memory import SecretsInMemory

@@ -9,13 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any, Literal, NoReturn, SupportsIndex
 
-from tegata_credentials.errors import missing_extra
-
-try:
-    from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Secret, SecretStr, model_validator
-    from pydantic_core import PydanticCustomError
-except ImportError as error:
-    raise missing_extra("secrets", "pydantic") from error
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Secret, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 # RFC 7518 §6 and RFC 8037 §2: what of a key may be published. Nothing else is, whatever it is called.
 _PUBLIC = {"EC": ("crv", "x", "y"), "RSA": ("n", "e"), "OKP": ("crv", "x")}
