@@ -39,6 +39,11 @@ class ProcessSecrets:
         self._service: SecretService | None = None
         self._holders: set[int] = set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody holds the service."""
+        return self._service is not None
+
     def logins(self, reference: str) -> SecretPasswords:
         """Return the passwords of logins by the secret behind `reference`. Nothing is read yet."""
         return SecretPasswords(self, reference, allow_unverified_tls=self._allow_unverified_tls)
