@@ -171,6 +171,7 @@ def test_a_role_that_is_not_as_the_set_up_makes_it_stops_the_rotation(created, t
     assert type(error) is PasswordUpdateError
     assert says in str(error)
     assert not error.is_retryable
+    assert str(error).endswith("the current credential is unchanged and valid; a person has to look into this")
     assert unchanged(world)
     world.rotate(token)
     assert world.server.lets_in(world.document())
@@ -198,6 +199,23 @@ def test_a_role_that_somebody_else_is_changing_is_waited_for_and_then_busy(serve
     assert type(error) is RotationBusy
     assert unchanged(world)
     world.rotate(token)
+
+
+@pytest.mark.parametrize("version", [15, 18])
+def test_a_server_that_makes_md5_of_passwords_by_itself_still_gets_a_verifier(started, new_world, version):
+    world = new_world(started(version))
+    world.server.execute(f"alter role \"{world.pair.group}_rotator\" set password_encryption = 'md5'")
+    world.rotate()
+    assert world.server.verifier_of(world.pair.second).startswith("SCRAM-SHA-256$")
+    assert world.server.lets_in(world.document())
+
+
+def test_a_server_whose_rules_still_say_md5_accepts_a_verifier(server):
+    """PostgreSQL documentation, "Password Authentication": with a SCRAM verifier, `md5` in pg_hba.conf means SCRAM."""
+    server.execute("do $$ begin create role md5_user login; exception when duplicate_object then end $$")
+    server.set_password("md5_user", "md5-password-0123456789")
+    login = Login("md5_user", HiddenText("md5-password-0123456789"))
+    PsycopgSessions().open(login, Place(HOST, server.port)).close()
 
 
 def test_an_administrator_without_the_function_sets_the_password_directly(each_server, new_world):

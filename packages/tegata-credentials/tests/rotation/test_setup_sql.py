@@ -144,7 +144,7 @@ def test_the_rotator_sets_no_other_password(rotator):
         SCRAM + "\nx",
         SCRAM + "' superuser '",
         "x" + SCRAM,
-        SCRAM.replace("4096", "1"),
+        SCRAM.replace("4096", "0"),
         SCRAM.replace("SCRAM-SHA-256", "SCRAM-SHA-1"),
     ],
     ids=repr,

@@ -13,7 +13,7 @@ from tegata_credentials.rotation.errors import (
     RotationRefused,
     TestFailed,
 )
-from tegata_credentials.rotation.postgres import SingleUser
+from tegata_credentials.rotation.postgres import Proof, SingleUser
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
@@ -57,6 +57,12 @@ def test_the_gap_between_the_databases_commit_and_the_end_is_closed_by_a_retry(s
     world.do("setSecret", token)
     assert not server.lets_in(world.document(CURRENT))
     assert server.lets_in(world.document(PENDING))
+    whole, broken = world.strategy, replace(world.strategy, proof=Proof("select * from a_table_that_is_not_there"))
+    world.rotation._strategies[world.secret] = broken
+    with pytest.raises(TestFailed) as failed:
+        world.do("testSecret", token)
+    assert "pending credential" in failed.value.still_valid
+    world.rotation._strategies[world.secret] = whole
     world.rotate(token)
     assert server.lets_in(world.document(CURRENT))
 

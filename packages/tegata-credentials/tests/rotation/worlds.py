@@ -36,6 +36,7 @@ _RULES = """\
 local all postgres trust
 host all trusted_user 127.0.0.0/8 trust
 host all clear_user 127.0.0.0/8 password
+host all md5_user 127.0.0.0/8 md5
 host all rejected_user 127.0.0.0/8 reject
 host all all 127.0.0.0/8 scram-sha-256
 """

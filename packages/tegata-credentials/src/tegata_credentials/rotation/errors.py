@@ -40,6 +40,9 @@ class PasswordUpdateError(RotationError):
 
     is_retryable = False
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.still_valid}; a person has to look into this"
+
 
 class TestFailed(RotationError):
     """The new credential does not work yet, so it does not become current."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from tegata_credentials.errors import CredentialError
@@ -46,7 +47,10 @@ class LoginPair:
     @property
     def setter_schema(self) -> str:
         """The schema of the function that sets the two passwords, see `setup`."""
-        return f"{self.group}_rotation"[-_LONGEST:]
+        name = f"{self.group}_rotation"
+        if len(name.encode()) <= _LONGEST:
+            return name
+        return f"rotation_{hashlib.sha256(self.group.encode()).hexdigest()[:32]}"
 
     def other(self, username: str) -> str:
         """Return whose turn is next. Raises `RotationRefused` for a role that is not of the pair."""

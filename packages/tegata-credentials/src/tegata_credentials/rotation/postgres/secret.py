@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tegata_credentials.errors import SecretMalformed
@@ -64,7 +64,6 @@ class DatabaseSecret:
     writer: Place
     reader: Place | None
     administrator: str | None
-    document: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, version: SecretVersion) -> DatabaseSecret:
@@ -84,7 +83,6 @@ class DatabaseSecret:
             if reader is None
             else Place(_one_host(version, reader), _port(version, document, "readerPort", port), dbname, roots),
             administrator=_text_or_none(version, document, "masterarn"),
-            document=document,
         )
 
 
@@ -117,7 +115,7 @@ def check_same_place(pending: DatabaseSecret, current: DatabaseSecret) -> None:
         current.reader,
         current.administrator,
     ):
-        raise RotationRefused("the pending value names another database or administrator than the current one")
+        raise RotationRefused("the pending value names another database or administrator than the current: give it up")
 
 
 def _text(version: SecretVersion, document: Mapping[str, Any], name: str) -> str:

@@ -13,7 +13,7 @@ from tegata_credentials.rotation.postgres.pair import LoginPair, check_name, ide
 from tegata_credentials.rotation.postgres.sessions import Session
 
 # Iterations, salt, stored key and server key: the text form in pg_authid.rolpassword. 16 bytes of salt or more.
-_VERIFIER = "^SCRAM-SHA-256[$][1-9][0-9]{3,7}:[A-Za-z0-9+/]{22,}={0,2}[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$"
+_VERIFIER = "^SCRAM-SHA-256[$][1-9][0-9]{0,7}:[A-Za-z0-9+/]{22,}={0,2}[$][A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$"
 
 
 def setup_statements(pair: LoginPair, rotator: str) -> Iterator[str]:

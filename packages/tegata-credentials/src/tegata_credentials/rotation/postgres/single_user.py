@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from tegata_credentials.rotation.errors import PasswordUpdateError, RotationRefused, TestFailed
+from tegata_credentials.rotation.errors import (
+    DatabaseConnectionError,
+    PasswordUpdateError,
+    RotationError,
+    RotationRefused,
+    TestFailed,
+)
 from tegata_credentials.rotation.ports import Versions
 from tegata_credentials.rotation.postgres.administrator import Administrator
 from tegata_credentials.rotation.postgres.alternating_users import logs_in, new_password
@@ -21,7 +27,7 @@ from tegata_credentials.rotation.postgres.sessions import LoginRefused, Session,
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import SecretVersion
 
-_GAP = "until finishSecret has run, the pending value is the one that logs in: repeat the rotation with the same token"
+_GAP = "the pending credential is perhaps the one that is valid: repeat the rotation with the same token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +66,19 @@ class SingleUser:
         with closing(self._open(versions, current)) as session:
             try:
                 change_password(session, versions.secret, pending.login, versions.recheck)
-            except PasswordUpdateError as error:
-                failure = error
-            else:
-                return
-        raise failure
+            except DatabaseConnectionError as error:
+                error.still_valid = _GAP  # the answer to the commit may be what was lost
+                raise
 
     def test(self, versions: Versions) -> None:
         """Log in with the pending value at the writer and the reader."""
-        self._prove(_secret(versions.pending))
+        pending = _secret(versions.pending)
+        try:
+            self._prove(pending)
+        except RotationError as error:
+            if pending.login != DatabaseSecret.of(versions.current).login:
+                error.still_valid = _GAP
+            raise
 
     def may_return_to(self, versions: Versions) -> None:
         """Log in with the previous value; after a rotation it is refused, so there is no way back."""
