@@ -55,10 +55,10 @@ class Store:
     scheme = "script"
 
     def __init__(self) -> None:
-        self.held: dict[tuple[str, str], SecretVersion | Exception] = {}
+        self.held: dict[tuple[str, str], SecretVersion | BaseException] = {}
         self.gates: dict[str, threading.Event] = {}
         self.calls: list[tuple[str, ...]] = []
-        self.batch_failure: Exception | None = None
+        self.batch_failure: BaseException | None = None
         self.closed = 0
         self.twice_at_once: list[str] = []
         self.most_at_once = 0
@@ -70,7 +70,7 @@ class Store:
         made = self.held[secret, stage] = SecretVersion(secret, version, text, frozenset({stage}))
         return made
 
-    def fail(self, secret: str, error: Exception, stage: str = CURRENT) -> None:
+    def fail(self, secret: str, error: BaseException, stage: str = CURRENT) -> None:
         self.held[secret, stage] = error
 
     def shut(self, secret: str) -> threading.Event:
@@ -96,7 +96,7 @@ class Store:
 
     def _answer(self, secret: str, stage: str) -> SecretVersion:
         found = self.held.get((secret, stage), SecretNotFound(secret))
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise found
         return found
 

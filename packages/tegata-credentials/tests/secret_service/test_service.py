@@ -415,3 +415,34 @@ def test_a_process_that_can_start_no_thread_says_so(service):
     for _ in range(2):
         with pytest.raises(SecretUnavailable, match="no thread could be started"):
             service.get("db", Login)
+
+
+class Stops(BaseException):
+    """What ends a thread without being an error: `SystemExit` is one."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_source_that_ends_its_thread_leaves_nobody_waiting(service, store):
+    store.fail("db", Stops())
+    with pytest.raises(SecretUnavailable, match="the source failed"):
+        service.get("db", Login)
+    store.put("a", login("one"), "v1")
+    store.put("b", login("one"), "v1")
+    store.batch_failure = Stops()
+    assert service.get_many(["a", "b"]).errors == {}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_observer_that_fails_leaves_nobody_waiting(store, clock):
+    class Failing:
+        def metric(self, *_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        audit = metric
+
+    store.put("a", login("one"), "v1")
+    store.put("b", login("one"), "v1")
+    service = SecretService(store, observer=Failing(), timing=clock.timing())
+    assert service.get_many(["a", "b"]).errors == {}
+    service.invalidate("a")
+    assert service.get("a", Login).username == "app_a"

@@ -72,14 +72,17 @@ def test_a_job_that_fails_takes_nothing_along(workers, threads):
     def fail() -> None:
         raise ZeroDivisionError
 
-    workers.submit(fail)
-    with pytest.raises(ZeroDivisionError):
-        threads.waiting[0]()
     for _ in range(2):
+        workers.submit(fail)
+    for _ in range(3):
         workers.submit(lambda: done.append("done"))
-    for thread in threads.waiting[1:]:
-        thread()
-    assert done == ["done", "done"]
+    for thread in (0, 1):
+        with pytest.raises(ZeroDivisionError):
+            threads.waiting[thread]()
+    assert len(threads.waiting) == 4, "two threads that have ended are replaced, for the jobs that wait"
+    for thread in (2, 3):
+        threads.waiting[thread]()
+    assert done == ["done"] * 3
 
 
 def test_without_any_thread_the_job_is_given_back(workers, threads):

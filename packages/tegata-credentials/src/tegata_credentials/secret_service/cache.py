@@ -280,7 +280,9 @@ class SecretCache:
             self._workers.submit(job)
         except RuntimeError:
             for slot, flight in boarding:
-                self._land(slot, flight, SecretUnavailable(slot.secret, "no thread could be started"))
+                outcome = SecretUnavailable(slot.secret, "no thread could be started")
+                self._land(slot, flight, outcome)
+                self._tell(slot, outcome)
 
     def _fly(self, slot: Slot, flight: Flight) -> None:
         began = self.timing.ticks()
@@ -289,7 +291,8 @@ class SecretCache:
             outcome = self._fetch(slot)
         finally:
             self._land(slot, flight, outcome)
-            self._tell_duration(began)
+        self._tell_duration(began)
+        self._tell(slot, outcome)
 
     def _fetch(self, slot: Slot) -> SecretVersion | SecretError:
         try:
@@ -303,14 +306,19 @@ class SecretCache:
 
     def _fly_together(self, boarding: list[tuple[Slot, Flight]]) -> None:
         began = self.timing.ticks()
-        found = self._fetch_many([slot.secret for slot, _ in boarding])
+        found: dict[str, SecretVersion | SecretError] = {}
+        try:
+            found = self._fetch_many([slot.secret for slot, _ in boarding])
+        finally:
+            for slot, flight in boarding:
+                if (outcome := found.get(slot.secret)) is None:
+                    self._board(slot, flight)  # one by one: the store may not allow the other call
+                else:
+                    self._land(slot, flight, outcome)
         self._tell_duration(began)
-        for slot, flight in boarding:
-            outcome = found.get(slot.secret)
-            if outcome is None:
-                self._board(slot, flight)  # one by one: the store may not allow the other call
-            else:
-                self._land(slot, flight, outcome)
+        for slot, _ in boarding:
+            if slot.secret in found:
+                self._tell(slot, found[slot.secret])
 
     def _fetch_many(self, secrets: list[str]) -> dict[str, SecretVersion | SecretError]:
         try:
@@ -327,7 +335,6 @@ class SecretCache:
             before = slot.entry
             if slot.flight is not flight or self._is_closed:
                 flight.error = SecretUnavailable(slot.secret, "the service is closed")
-                outcome = flight.error
             elif isinstance(outcome, SecretError):
                 flight.error = outcome
                 slot.entry = before.failed(outcome, now, self.policy, self.timing.share())
@@ -336,7 +343,6 @@ class SecretCache:
                 self._tell_change(slot, before, outcome)
             slot.flight = None
         flight.land()
-        self._tell(slot, outcome)
 
     def _tell(self, slot: Slot, outcome: SecretVersion | SecretError) -> None:
         scheme = self._source.scheme

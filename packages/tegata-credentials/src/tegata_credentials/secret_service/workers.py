@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 Job = Callable[[], None]
@@ -79,15 +80,18 @@ class Workers:
         return self._jobs.popleft()
 
     def _work(self, token: object, job: Job | None) -> None:
-        while job is not None:
-            following = None
-            try:
+        try:
+            while job is not None:
                 job()
-            finally:
                 with self._lock:
                     del self._running[token]
-                    following = self._take(token)
-            job = following
+                    job = self._take(token)
+        except BaseException:
+            with self._lock:
+                del self._running[token]
+            with suppress(RuntimeError):
+                self.look_after_slow_ones()  # for the jobs that this thread will not come to
+            raise
 
 
 def _start(job: Job, name: str) -> None:
