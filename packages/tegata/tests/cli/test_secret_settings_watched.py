@@ -141,3 +141,11 @@ def test_figures_are_those_of_the_kit_and_there_are_none_before_a_secret_was_rea
     until(lambda: counted(figures)["tegata_secret_fetches", ()] == 2)
     until(lambda: counted(figures)["tegata_secret_cache_hits", ()] >= 1)
     until(lambda: counted(figures)["tegata_secret_fetch_seconds", ()] > 0)
+
+
+def test_how_long_a_secret_is_used_is_said_by_a_setting() -> None:
+    settings = Settings.from_environment({"TEGATA_SECRET_CACHE_SECONDS": "7"})
+    secrets = process_secrets(settings)
+    cache, _ = secrets.hold(settings).reach("env:ANY")
+    secrets.let_go(settings)
+    assert cache.policy.ttl == 7

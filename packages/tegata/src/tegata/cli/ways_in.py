@@ -39,7 +39,12 @@ def process_secrets(
     settings: Settings, environ: Mapping[str, str] = os.environ, *, observer: Observer | None = None
 ) -> ProcessSecrets:
     """Return what a process reads secrets through; nothing is opened yet."""
-    return ProcessSecrets(observer, environ=environ, allow_unverified_tls=settings.allow_unverified_database_tls)
+    return ProcessSecrets(
+        observer,
+        environ=environ,
+        allow_unverified_tls=settings.allow_unverified_database_tls,
+        cache_seconds=settings.secret_cache_seconds,
+    )
 
 
 def _issued(settings: Settings, method: TokenMethod) -> Passwords:

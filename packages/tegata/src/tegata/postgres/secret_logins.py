@@ -32,9 +32,11 @@ class ProcessSecrets:
         *,
         environ: Mapping[str, str] = os.environ,
         allow_unverified_tls: bool = False,
+        cache_seconds: float = 300.0,
     ) -> None:
         self._observer = observer
         self._environ = environ
+        self._cache_seconds = cache_seconds
         self._allow_unverified_tls = allow_unverified_tls
         self._service: SecretService | None = None
         self._holders: set[int] = set()
@@ -51,13 +53,14 @@ class ProcessSecrets:
     def hold(self, holder: object) -> SecretService:
         """Return the service, which stays open until the same one lets it go. Secrets are named by references."""
         # Loaded where it is used: most processes have no secrets of this kind.
+        from tegata_credentials.secret_service.policy import CachePolicy
         from tegata_credentials.secret_service.service import SecretService
         from tegata_credentials.sources.environment import Environment
         from tegata_credentials.sources.references import ReferencedSecrets
 
         if self._service is None:
             source = ReferencedSecrets({"env": Environment(self._environ)})
-            self._service = SecretService(source, observer=self._observer)
+            self._service = SecretService(source, policy=CachePolicy(ttl=self._cache_seconds), observer=self._observer)
             self._close = weakref.finalize(self, self._service.close)
         self._holders.add(id(holder))
         return self._service

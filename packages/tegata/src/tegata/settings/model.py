@@ -81,6 +81,13 @@ class Settings(BaseModel):
     )
     maintenance_database_secret: str | None = Field(None, description="The same for TEGATA_MAINTENANCE_DATABASE_URL.")
     migration_database_secret: str | None = Field(None, description="The same for TEGATA_MIGRATION_DATABASE_URL.")
+    secret_cache_seconds: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="How long a secret that a running process asks for is used before it is read again. A login that "
+        "the database refuses has it read at once; while the store does not answer, what is known is used for a day.",
+    )
     database_azure_client_id: str | None = Field(
         None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
     )
