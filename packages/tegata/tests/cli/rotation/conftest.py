@@ -147,36 +147,43 @@ class Place:
         )
 
 
-@pytest.fixture
-def place(cluster: PasswordCluster, tmp_path: Path) -> Iterator[Place]:
-    """Pairs of logins without passwords, and a rotator with one."""
+@pytest.fixture(scope="package")
+def administrator(cluster: PasswordCluster) -> Iterator[ConnectionTarget]:
+    """One database for all tests, with pairs of logins and a rotator: what is a test's own is in its files."""
     with cluster.migrated_database() as database:
-        directory = tmp_path / "secrets"
-        directory.mkdir(mode=0o700)
-        made = Place(database.admin, directory)
         bootstrap(database.admin, Plan(alternating=True))
+        made = Place(database.admin, Path())
         for role in ROLES:
             for statement in setup_statements(LoginPair.of(role), "rotator"):
                 made.ask(statement.encode())
-        password = secrets.token_urlsafe(32)
-        remember(password)
-        made.set_password("rotator", password)
-        made.store.create("rotator", HiddenText(json.dumps({"username": "rotator", "password": password})))
-        made.settings = {
-            "TEGATA_HOME": str(tmp_path / "none"),
-            "TEGATA_DATABASE_AUTH": "secret",
-            "TEGATA_DATABASE_SECRET": f"file:{directory}/database",
-            "TEGATA_DATABASE_URL": made.address,
-            "TEGATA_MAINTENANCE_DATABASE_SECRET": f"file:{directory}/maintenance",
-            "TEGATA_MAINTENANCE_DATABASE_URL": made.address,
-            "TEGATA_ROTATION_ADMINISTRATOR": f"file:{directory}/rotator",
-        }
-        yield made
-        for name in ("database", "maintenance", "mail", "jwt"):
-            for version in made.versions(name) if (directory / name).exists() else []:
-                for value in _secrets_in(version):
-                    remember(value)
-        made.ask(f"drop schema if exists {', '.join(f'{role}_rotation' for role in ROLES)} cascade".encode())
+        yield database.admin
+
+
+@pytest.fixture
+def place(administrator: ConnectionTarget, tmp_path: Path) -> Iterator[Place]:
+    """No secret but the rotator's, and nothing in the queue."""
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o700)
+    made = Place(administrator, directory)
+    made.ask(b"truncate tegata_jobs.procrastinate_jobs, tegata_jobs.procrastinate_workers cascade")
+    password = secrets.token_urlsafe(32)
+    remember(password)
+    made.set_password("rotator", password)
+    made.store.create("rotator", HiddenText(json.dumps({"username": "rotator", "password": password})))
+    made.settings = {
+        "TEGATA_HOME": str(tmp_path / "none"),
+        "TEGATA_DATABASE_AUTH": "secret",
+        "TEGATA_DATABASE_SECRET": f"file:{directory}/database",
+        "TEGATA_DATABASE_URL": made.address,
+        "TEGATA_MAINTENANCE_DATABASE_SECRET": f"file:{directory}/maintenance",
+        "TEGATA_MAINTENANCE_DATABASE_URL": made.address,
+        "TEGATA_ROTATION_ADMINISTRATOR": f"file:{directory}/rotator",
+    }
+    yield made
+    for name in ("database", "maintenance", "mail", "jwt"):
+        for version in made.versions(name) if (directory / name).exists() else []:
+            for value in _secrets_in(version):
+                remember(value)
 
 
 def _secrets_in(version: SecretVersion) -> Iterator[str]:
