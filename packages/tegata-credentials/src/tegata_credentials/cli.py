@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from tegata_credentials import cli_secrets
+from tegata_credentials import cli_rotation, cli_secrets
 from tegata_credentials.cli_secrets import FOUND, OK, USAGE
 from tegata_credentials.grants import GrantsError, build_grants, format_script
 
@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     shapes = ("database", "jwt", "external-apis", "json")
     doctor.add_argument("--shape", choices=shapes, help="what the secrets should hold, if their names do not tell")
     cli_secrets.add_commands(commands)
+    cli_rotation.add_commands(commands)
     _add_grants(
         commands.add_parser(
             "grants",
@@ -112,6 +113,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
     "get": cli_secrets.get,
     "grants": _grants,
+    "pair": cli_rotation.print_pair,
+    "policy": cli_rotation.print_policy,
     "watch": cli_secrets.watch,
 }
 

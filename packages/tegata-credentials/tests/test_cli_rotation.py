@@ -1,0 +1,106 @@
+"""`tegata-credentials pair` and `policy`: SQL that a real server takes, and policies that name what was asked for."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.pq import PGconn
+
+from tegata.testing.clusters import Cluster
+from tegata_credentials.cli import main
+from tegata_credentials.errors import CredentialError
+from tegata_credentials.rotation.postgres.scram import scram_verifier
+from tegata_credentials.testing.outputs import remember
+
+PLACE = ["--region", "eu-west-1", "--account", "123456789012"]
+
+
+@pytest.fixture(scope="module")
+def execute() -> Any:
+    cluster = Cluster()
+
+    def run(statement: str) -> list[Any]:
+        with psycopg.connect(cluster.admin.psycopg_conninfo(), autocommit=True) as connection:
+            done = connection.execute(statement)
+            return done.fetchall() if done.description else []
+
+    yield run
+    cluster.stop()
+
+
+def test_the_sql_makes_the_pair_and_gives_the_rotator_its_password(
+    execute: Callable[[str], list[Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    password = secrets.token_urlsafe(32)
+    remember(password)
+    (tmp_path / "password").write_text(password + "\n")
+    for _ in range(2):  # it may be run again
+        assert main(["pair", "--group", "shop", "--rotator-password-from", str(tmp_path / "password")]) == 0
+        execute(capsys.readouterr().out)
+    roles = dict(execute("select rolname, rolcanlogin from pg_roles where rolname like 'shop%'"))
+    assert roles == {"shop": False, "shop_a": True, "shop_b": True, "shop_rotator": True}
+    ((verifier,),) = execute("select rolpassword from pg_authid where rolname = 'shop_rotator'")
+    salt = verifier.split(":")[1].split("$")[0]
+    assert scram_verifier(password, salt=base64.b64decode(salt)) == verifier
+
+
+def test_our_verifier_is_that_of_libpq() -> None:
+    for password in ("pencil", "a b'c\"d\\e$f:g", "~" * 200):
+        theirs = PGconn.connect_start(b"host=/nowhere").encrypt_password(password.encode(), b"role", b"scram-sha-256")
+        salt = base64.b64decode(theirs.decode().split(":")[1].split("$")[0])
+        assert scram_verifier(password, salt=salt) == theirs.decode()
+
+
+@pytest.mark.parametrize("password", ["", "pässwort", "tab\there", "\x00"])
+def test_a_password_that_would_have_to_be_prepared_is_refused_without_being_repeated(password: str) -> None:
+    with pytest.raises(CredentialError) as caught:
+        scram_verifier(password)
+    assert not password or password not in str(caught.value)
+
+
+def test_the_password_may_come_from_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a-password-for-this-test-only\r\n"))
+    assert main(["pair", "--group", "shop", "--logins", "x", "y", "--rotator-password-from", "-"]) == 0
+    out = capsys.readouterr().out
+    assert "a-password" not in out
+    assert '"x"' in out
+
+
+def test_names_that_postgresql_cannot_hold_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pair", "--group", "g" * 64]) == 2
+    assert main(["pair", "--group", "same", "--logins", "same", "other"]) == 2
+    assert main(["pair", "--group", "shop", "--rotator-password-from", "/nowhere/at/all"]) == 2
+    assert capsys.readouterr().err.count("tegata-credentials pair: ") == 3
+
+
+def test_a_policy_is_printed_for_readers_and_for_rotation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "reader", "shop-prod-secret-database", "shop-prod-secret-jwt", *PLACE]) == 0
+    reader = json.loads(capsys.readouterr().out)
+    assert len(reader["Statement"][0]["Resource"]) == 2
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    options = ["--administrator", "shop-prod-secret-rotator", "--kms-key", key]
+    assert main(["policy", "rotation", "shop-prod-secret-database", *PLACE, *options]) == 0
+    rotation = json.loads(capsys.readouterr().out)
+    assert {action for statement in rotation["Statement"] for action in statement["Action"]} == {
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        *(f"secretsmanager:{word}" for word in ("DescribeSecret", "GetSecretValue")),
+        *(f"secretsmanager:{word}" for word in ("PutSecretValue", "UpdateSecretVersionStage")),
+    }
+
+
+def test_a_policy_for_what_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "reader", "shop-*", *PLACE]) == 2
+    assert main(["policy", "rotation", "one", "two", *PLACE]) == 2
+    assert main(["policy", "reader", "one", "--region", "moon", "--account", "1"]) == 2
+    assert capsys.readouterr().out == ""
