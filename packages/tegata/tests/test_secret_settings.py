@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,9 +101,7 @@ def test_each_problem_names_the_setting_the_reference_and_the_cure() -> None:
             "OBJECT": f'{{"key": "{KEY}"}}',
         }
     )
-    told = dict(
-        problem.partition(":")[::2] if "=" not in problem else (problem.partition("=")[0], problem) for problem in found
-    )
+    told = {re.split("[:=]", problem)[0]: problem for problem in found}
     assert set(told) == {
         "TEGATA_MASTER_KEY",
         "DATABASE_URL",
@@ -146,6 +146,13 @@ def test_every_answer_of_a_store_has_its_cure(error: type[SecretError], cure: st
     assert problem.sentence.startswith("TEGATA_MASTER_KEY=awssm:keys#master: ")
     assert "(as the store says)" in problem.sentence
     assert cure in problem.sentence
+
+
+def test_where_boto3_is_missing_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    assert problems({"TEGATA_MASTER_KEY": "awssm:keys#master"}) == [
+        "TEGATA_MASTER_KEY=awssm:keys#master cannot be read: boto3 is not installed: install `tegata-credentials[aws]`"
+    ]
 
 
 def test_all_references_of_a_store_are_read_with_one_call() -> None:

@@ -96,6 +96,8 @@ def _value(variable: str, reference: str, found: SecretVersion | SecretError) ->
     from tegata_credentials.errors import SecretError
 
     if isinstance(found, SecretError):
+        if "is not installed" in found.hint:  # of the kit, which says what to install
+            return Problem(f"{variable}={reference} cannot be read: {found.hint}", is_passing=False)
         hint = f" ({found.hint})" if found.hint else ""
         cure = _CURES.get(found.reason, "")
         words = found.reason.replace("_", " ")
