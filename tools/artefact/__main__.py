@@ -9,6 +9,8 @@ import argparse
 import hashlib
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from artefact.package import gather, write_zip
@@ -73,18 +75,26 @@ def _wheels(target: Target, store: Path) -> list[Path]:
     wanted = pinned_for(target, PINS)
     name = hashlib.sha256(f"{target}{wanted}".encode()).hexdigest()[:16]
     folder = store / f"{target.architecture}-{target.python}-{name}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        pins = folder / "pins.txt"
-        pins.write_text(wanted)
-        platforms = [word for platform in target.platforms for word in ("--platform", platform)]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-        command += ["--dest", str(folder), "--no-deps", "--require-hashes", "--only-binary", ":all:", *platforms]
-        command += ["--implementation", "cp", "--python-version", target.python, "-r", str(pins)]
-        if subprocess.run(command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL).returncode != 0:
-            raise BuildError("the wheels could not be downloaded, pip's own words are above")
-        (folder / "complete").touch()
+    if not folder.exists():
+        store.mkdir(parents=True, exist_ok=True)
+        # Into a folder of its own first: another build may be at it, and a broken download must not be taken for good.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=store) as unfinished:
+            _download(target, wanted, Path(unfinished, "wheels"))
+            with suppress(OSError):
+                Path(unfinished, "wheels").rename(folder)
     return sorted(folder.glob("*.whl"))
+
+
+def _download(target: Target, wanted: str, folder: Path) -> None:
+    folder.mkdir()
+    pins = folder / "pins.txt"
+    pins.write_text(wanted)
+    platforms = [word for platform in target.platforms for word in ("--platform", platform)]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--dest", str(folder), "--no-deps", "--require-hashes", "--only-binary", ":all:", *platforms]
+    command += ["--implementation", "cp", "--python-version", target.python, "-r", str(pins)]
+    if subprocess.run(command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL).returncode != 0:
+        raise BuildError("the wheels could not be downloaded, pip's own words are above")
 
 
 if __name__ == "__main__":

@@ -105,9 +105,11 @@ class EmbeddedMetrics:
         lines = []
         for start in range(0, len(named), _MOST_METRICS):
             part = named[start : start + _MOST_METRICS]
+            # By its dimensions, and all together: an alarm has to name each dimension that a series has.
+            dimensions = [[word for word, _ in key], []] if key else [[]]
             definition = {
                 "Namespace": self._namespace,
-                "Dimensions": [[word for word, _ in key]],
+                "Dimensions": dimensions,
                 "Metrics": [{"Name": name, "Unit": unit} for (name, unit), _ in part],
             }
             values = {name: found[0] if len(found) == 1 else found for (name, _), found in part}
