@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from tegata.postgres.bootstrap import (
     bootstrap_script,
 )
 from tegata.postgres.bootstrap_pairs import LOGIN_PAIRS, ROTATOR
-from tegata.postgres.doctor import examine
+from tegata.postgres.doctor import TEGATA, examine
 from tegata.postgres.migrate import migrate
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
@@ -160,6 +161,14 @@ def test_the_doctor_finds_the_pairs_in_order_and_tries_the_wall_after_set_role_n
         diagnosis = examine(migrator, application=made.entering_as(login))
         assert diagnosis.is_proven, (diagnosis.findings, diagnosis.remarks)
         assert diagnosis.probes > 200
+
+
+def test_a_login_that_has_given_its_role_up_is_held_by_every_check_and_canary(made: ConnectionTarget) -> None:
+    """As if the logins were application roles themselves, which is what `SET ROLE NONE` makes of a session."""
+    wall = replace(TEGATA, application=(APPLICATION, *logins_of(APPLICATION)))
+    diagnosis = examine(made, wall=wall)
+    assert diagnosis.is_proven, (diagnosis.findings, diagnosis.remarks)
+    assert diagnosis.probes > 400
 
 
 OWN_RIGHTS = {
