@@ -106,7 +106,7 @@ class World:
             valid_until = signs.end + self.waits.secret_age + self.waits.token_life + self.waits.skew / 2
             for serves in self.stints:
                 used_until = serves.end + self.waits.secret_age + self.waits.jwks_age
-                meet = signs.begin <= used_until and serves.begin <= valid_until
+                meet = signs.begin < used_until and serves.begin < valid_until  # each ends before its last moment
                 if meet and serves.ring.published(active.kid) is None:
                     found.append((active.kid, signs.begin, serves.begin))
         return found
@@ -131,10 +131,17 @@ kinds = st.sampled_from(["create", "finish", "create", "finish", "create", "fini
 acts = st.lists(st.tuples(kinds, delays, st.floats(0, 1)), max_size=40)
 
 
+AT_THE_LAST_MOMENT = [("create", 0.0, 0.0), ("finish", 600.0, 0.0), ("create", HOUR, 0.0), ("finish", 0.0, 0.0)]
+
+
 @settings(max_examples=250, deadline=None)
 @given(waits, st.booleans(), acts)
 @example(Waits(24 * HOUR, 300, 300, 60), False, [("create", 0.0, 0.0), ("finish", 700.0, 0.0)] * 12)
 @example(Waits(HOUR, 300, 300, 30), True, [("create", 0.0, 1.0), ("finish", 630.0, 1.0), ("return", 1.0, 0.0)] * 6)
+# A key is dropped, and the version without it current, at the last moment of a token that was signed at once.
+@example(Waits(HOUR, 300, 300, 0), True, AT_THE_LAST_MOMENT * 3)
+# The clock that ends the wait is ahead of the one that began it.
+@example(Waits(HOUR, 300, 300, 60), False, [("create", 0, 0), ("finish", 570, 1)] * 3)
 def test_no_verifier_ever_lacks_the_key_of_a_token_that_is_still_valid(times, store_knows, history):
     world = World(times, store_knows)
     for act in history:

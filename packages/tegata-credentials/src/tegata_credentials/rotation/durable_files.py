@@ -49,15 +49,8 @@ def read(path: Path) -> HiddenText:
             raise Broken(f"{path.name} is not UTF-8") from None
 
 
-def write(place: Path, name: str, text: str) -> None:
-    """Put a whole file in its place, on the disk for good, or leave everything as it was."""
-    draft(place, DRAFT, text)
-    os.replace(place / DRAFT, place / name)
-    sync(place)
-
-
 def draft(place: Path, name: str, text: str) -> None:
-    """Write a new file that is on the disk for good, or none."""
+    """Write a whole file, on the disk for good; nobody may look at it before, since a crash can leave a part of it."""
     with suppress(FileNotFoundError):
         os.unlink(place / name)
     try:
@@ -69,6 +62,7 @@ def draft(place: Path, name: str, text: str) -> None:
         with suppress(OSError):
             os.unlink(place / name)
         raise
+    sync(place)
 
 
 def sync(directory: Path) -> None:

@@ -44,7 +44,6 @@ from tegata_credentials.rotation.durable_files import (
     locked,
     read,
     sync,
-    write,
 )
 from tegata_credentials.rotation.errors import RotationBusy, RotationRefused
 from tegata_credentials.rotation.ports import CURRENT, PENDING, PREVIOUS, Labels
@@ -126,7 +125,7 @@ class FileVersions:
             with locked(place / LOCK):
                 if (place / LABELS).exists():
                     raise RotationRefused(f"secret {secret} exists already")
-                write(place / VERSIONS, token, text)
+                draft(place / VERSIONS, token, text)
                 _commit(place, _Book({}, {}).marked(CURRENT, token, self.now()))
         return token
 
@@ -179,7 +178,7 @@ class FileVersions:
                 if read(place / VERSIONS / token) != text:
                     raise RotationRefused(f"version {token} of secret {secret} has another value already")
                 return
-            write(place / VERSIONS, token, text)
+            draft(place / VERSIONS, token, text)
             self._keep(place, book.marked(PENDING, token, self.now()))
 
     def promote(self, secret: str, token: str, *, replacing: str) -> None:
@@ -223,10 +222,7 @@ class FileVersions:
         with _told(secret):
             place = self._found(secret)
             with locked(place / LOCK):
-                book = _read_book(place)
-                if _linked(place) != book.marks[CURRENT].version:  # left by a promotion that was never resumed
-                    _point(place, book.marks[CURRENT].version)
-                yield place, book
+                yield place, _read_book(place)
 
     def _made(self, secret: str) -> Path:
         for part in self._path(secret):
@@ -304,7 +300,7 @@ def _commit(place: Path, book: _Book) -> None:
     """Move the labels, and `current` if AWSCURRENT moves. What needs room on the disk is done before either."""
     labels = {label: {"version": mark.version, "since": mark.since} for label, mark in sorted(book.marks.items())}
     draft(place, DRAFT, json.dumps({"labels": labels, "versions": dict(book.made)}, indent=1) + "\n")
-    if _linked(place) != book.marks[CURRENT].version:
+    if _linked(place) != book.marks[CURRENT].version:  # as after a promotion that ended halfway and was never resumed
         _point(place, book.marks[CURRENT].version)
     os.replace(place / DRAFT, place / LABELS)
     sync(place)

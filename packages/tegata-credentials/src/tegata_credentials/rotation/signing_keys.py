@@ -4,9 +4,10 @@ There is nothing to apply: services publish what stands in AWSCURRENT, so a key 
 it, and signs with the version after that. What is waited for is that every verifier has read it meanwhile.
 
 From a shared secret (`{"secret", "algorithm": "HS256"}`) the way leads through two rotations. The first leaves the
-secret as it is and adds `upcomingKeys`, to be published: until the second one, every verifier has to learn to read the
-JWKS. The second lets the first of these keys sign, and keeps the old secret as `previousSecret` for as long as tokens
-signed with it live: whoever verifies them needs it until then, and everybody who has it can still make some.
+secret as it is and adds `upcomingKeys`, to be published: `published_keys` of the document has them. Until the second
+one, every verifier has to learn to read the JWKS. The second lets the first of these keys sign, and keeps the old
+secret as `previousSecret` for as long as tokens signed with it live: whoever verifies them needs it until then, and
+everybody who has it can still make some.
 """
 
 from __future__ import annotations
