@@ -98,6 +98,19 @@ def test_it_runs_as_the_master_user_of_a_service_who_is_no_superuser(each_server
     assert each_server.lets_in(before)
 
 
+def test_a_database_that_is_closed_to_everybody_is_opened_to_the_rotator(server):
+    pair, name = LoginPair.of(f"app_{uuid.uuid4().hex[:8]}"), f"closed_{uuid.uuid4().hex[:8]}"
+    server.execute(f'create database "{name}"')
+    server.execute(f'revoke connect on database "{name}" from public')
+    with psycopg.connect(server.admin.in_database(name).psycopg_conninfo(), autocommit=True) as connection:
+        for statement in setup_statements(pair, f"{pair.group}_rotator"):
+            connection.execute(statement)
+    server.execute(f'grant connect on database "{name}" to "{pair.group}"')
+    world = make_world(server, pair=pair, is_made=True, place={"dbname": name})
+    world.rotate()
+    assert server.lets_in(world.document())
+
+
 def test_a_group_that_logs_in_until_now_goes_on_doing_so(server):
     group = f"app_{uuid.uuid4().hex[:8]}"
     server.execute(f'create role "{group}" login')

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tegata_credentials.rotation.errors import RotationRefused, TestFailed
+from tegata_credentials.rotation.errors import NotYet, RotationRefused, TestFailed
 from tegata_credentials.rotation.ports import Versions
 from tegata_credentials.rotation.postgres.administrator import Administrator
 from tegata_credentials.rotation.postgres.change import change_password
@@ -43,6 +44,10 @@ class AlternatingUsers:
     pair: LoginPair
     administrator: Administrator
     proof: Proof = field(default_factory=Proof)
+    rest: float = 0.0
+    """For so many seconds after a rotation the previous login is left alone: for whoever has kept it in a cache. It
+    holds where the store knows since when a version is current (`Labels.moved_at`)."""
+    now: Callable[[], float] = field(default=time.time, repr=False)
     new_password: Callable[[], HiddenText] = field(default=new_password, repr=False)
 
     def create(self, versions: Versions) -> HiddenText:
@@ -59,6 +64,7 @@ class AlternatingUsers:
             raise RotationRefused("the pending user is the current one, whose password must not be touched")
         if logs_in(self.sessions, pending):
             return
+        self._let_rest(versions)
         session = self.administrator.open(self.sessions, current)
         try:
             change_password(session, versions.secret, pending.login, versions.recheck, self.pair)
@@ -74,6 +80,13 @@ class AlternatingUsers:
         if versions.previous is None:
             raise TestFailed("there is no previous version")
         self.proof.check(self.sessions, self._secret(versions.previous), self.pair.group)
+
+    def _let_rest(self, versions: Versions) -> None:
+        if versions.current_since is None:
+            return
+        missing = versions.current_since + self.rest - self.now()
+        if missing > 0:
+            raise NotYet("the previous login is left alone until nobody has it in a cache", min(missing, self.rest))
 
     def _secret(self, version: SecretVersion | None) -> DatabaseSecret:
         if version is None:
