@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tegata_credentials.errors import CredentialError, SecretUnavailable
+from tegata_credentials.errors import CredentialError, SecretNotFound, SecretUnavailable
 from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationRefused, TestFailed
 from tegata_credentials.rotation.event import STEPS
 from tegata_credentials.rotation.steps import Rotation
@@ -108,6 +108,37 @@ def test_too_early_is_postponed_and_not_failed(case):
     assert case.labels.holder(CURRENT) == case.first
     assert case.watcher.named("RotationFailed") == []
     assert case.watcher.named("RotationPostponed") == [{"step": "finishSecret", "error": "NotYet"}]
+
+
+def test_a_value_is_not_kept_when_current_moves_while_it_is_made(case):
+    token = case.announce()
+    case.store.put_pending(case.arn, "rival", HiddenText("another"))
+    case.store.move(case.arn, PENDING, token)
+
+    class Moving(Fake):
+        def create(self, versions):
+            case.store.move(case.arn, CURRENT, "rival")
+            return super().create(versions)
+
+    rotation = Rotation(case.store, {case.arn: Moving()})
+    with pytest.raises(RotationBusy):
+        rotation.handle({"SecretId": case.arn, "ClientRequestToken": token, "Step": "createSecret"})
+    with pytest.raises(SecretNotFound):
+        case.store.read(case.arn, version=token)
+
+
+def test_a_value_is_not_kept_when_the_rotation_is_given_up_while_it_is_made(case):
+    token = case.announce()
+
+    class GivingUp(Fake):
+        def create(self, versions):
+            case.store.move(case.arn, PENDING, None)
+            return super().create(versions)
+
+    rotation = Rotation(case.store, {case.arn: GivingUp()})
+    with pytest.raises(RotationRefused):
+        rotation.handle({"SecretId": case.arn, "ClientRequestToken": token, "Step": "createSecret"})
+    assert case.labels.holder(PENDING) is None
 
 
 def test_a_finish_is_busy_when_current_moves_between_its_test_and_its_end(case):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tegata.testing.clusters import fastest_directory
+from tegata_credentials.rotation.aws_store import AwsVersions
+from tegata_credentials.testing.secrets_manager import StandIn
 
+from .kits import SecretsManagerKit
 from .servers import Servers, started
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
@@ -38,3 +42,12 @@ def private_directory() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="histories-", dir=fastest_directory()))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture
+def secrets_manager_kit(stand_in: StandIn) -> Iterator[Callable[[], SecretsManagerKit]]:
+    """Kits on Secrets Manager's stand-in, with one client of boto3 for all of them: making one takes long."""
+    session = boto3.Session("AKIASTANDIN", "not-a-key", region_name=stand_in.region)
+    versions = AwsVersions(session=session, endpoint_url=stand_in.endpoint_url)
+    yield lambda: SecretsManagerKit(stand_in, versions)
+    versions.close()

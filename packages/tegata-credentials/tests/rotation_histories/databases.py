@@ -71,7 +71,7 @@ class DatabaseWorld(World):
     """A database secret, its roles and a rotator, on the servers of this worker. Names are of this history alone."""
 
     opened: Logins
-    points: ClassVar = {"createSecret": 7, "setSecret": 27, "testSecret": 18, "finishSecret": 22}
+    points: ClassVar = {"createSecret": 11, "setSecret": 29, "testSecret": 20, "finishSecret": 24}
 
     def __init__(self, kit: Kit, servers: Servers, *, becomes: bool) -> None:
         number = next(_NUMBERS)
@@ -84,7 +84,7 @@ class DatabaseWorld(World):
         self._rotator_secret = f"h{number}/rotator"
         kit.create(self._rotator_secret, json.dumps({"username": self.rotator, "password": self._passwords[-1]}))
         secret = kit.create(f"h{number}/database", json.dumps(self._first_value()))
-        ledger = Ledger(secret, kit.store, self.opened, kit.clock, self.is_spent, self.stands_in)
+        ledger = Ledger(secret, kit.watched, self.opened, kit.clock, self.is_spent, self.stands_in)
         ledger.written += [HiddenText(json.dumps({"password": password})) for password in self._passwords]
         super().__init__(kit, secret, ledger)
         self.users_changed: list[tuple[str, str]] = []  # (user, token), in the order in which it was tried

@@ -91,13 +91,13 @@ class _Called:
 class ExternalWorld(World):
     """A key that its provider makes and withdraws: one that was current is good for the whole overlap."""
 
-    points: ClassVar = {"createSecret": 9, "setSecret": 12, "testSecret": 8, "finishSecret": 12}
+    points: ClassVar = {"createSecret": 13, "setSecret": 14, "testSecret": 10, "finishSecret": 14}
 
     def __init__(self, kit: Kit) -> None:
         self.opened = Provider()
         first = json.dumps({MEMBER: self.opened.make("by hand"), "region": "eu"})
         secret = kit.create(f"k{next(_NUMBERS)}/mail", first)
-        ledger = Ledger(secret, kit.store, self.opened, kit.clock, self.is_spent)
+        ledger = Ledger(secret, kit.watched, self.opened, kit.clock, self.is_spent)
         super().__init__(kit, secret, ledger)
         self._services = [service(kit) for _ in range(2)]
 

@@ -199,15 +199,19 @@ class InterruptedStrategy:
         self._strategy.apply(versions)
 
     def test(self, versions: Versions) -> None:
-        self._announced.tested(versions.token, False)
-        self._strategy.test(versions)
-        self._announced.tested(versions.token, True)
+        self._noted(versions.token, lambda: self._strategy.test(versions))
 
     def may_return_to(self, versions: Versions) -> None:
         assert versions.previous is not None
-        self._announced.tested(versions.previous.version, False)
-        self._strategy.may_return_to(versions)
-        self._announced.tested(versions.previous.version, True)
+        self._noted(versions.previous.version, lambda: self._strategy.may_return_to(versions))
+
+    def _noted(self, version: str, test: Callable[[], None]) -> None:
+        try:
+            test()
+        except Exception:
+            self._announced.tested(version, False)
+            raise
+        self._announced.tested(version, True)
 
 
 def crash() -> None:

@@ -20,12 +20,12 @@ VARIABLE = "TEGATA_HISTORIES"
 SHARES = {
     "alternating users, memory": 70,
     "alternating users, files": 15,
-    "alternating users, Secrets Manager": 15,
+    "alternating users, Secrets Manager": 6,
     "single user, memory": 40,
-    "single user, Secrets Manager": 10,
-    "signing keys, memory": 20,
-    "signing keys, files": 10,
-    "generic token, memory": 20,
+    "single user, Secrets Manager": 4,
+    "signing keys, memory": 40,
+    "signing keys, files": 20,
+    "generic token, memory": 40,
     "generic token, Secrets Manager": 5,
 }
 

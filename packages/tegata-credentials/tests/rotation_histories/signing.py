@@ -85,11 +85,11 @@ class Issuer:
 class SigningWorld(World):
     """A ring of keys. Whoever may have a ring in a cache may sign; whoever may have read a JWKS must accept that."""
 
-    points: ClassVar = {"createSecret": 7, "setSecret": 6, "testSecret": 6, "finishSecret": 10}
+    points: ClassVar = {"createSecret": 11, "setSecret": 8, "testSecret": 8, "finishSecret": 12}
 
     def __init__(self, kit: Kit) -> None:
         secret = kit.create(f"s{next(_NUMBERS)}/jwt", json.dumps({"issuer": "https://id.example", "expiresIn": "2h"}))
-        ledger = Ledger(secret, kit.store, self, kit.clock, self.is_spent)
+        ledger = Ledger(secret, kit.watched, self, kit.clock, self.is_spent)
         self.texts: dict[str, str] = {}
         self.tokens: list[tuple[str, float]] = []
         self._issuers = [Issuer(kit, secret) for _ in range(2)]

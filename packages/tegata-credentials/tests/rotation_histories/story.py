@@ -48,8 +48,7 @@ class Story:
 
     def rotate(self, incidents: Sequence[Incident] = (), at_most: int = 4) -> BaseException | None:
         """Go on with the rotation, or begin one, for up to four steps or until one fails."""
-        if self.running is None:
-            self.begin()
+        self.take_up()
         for _ in range(at_most):
             step = STEPS[self.next_step]
             if (failure := self.deliver(self.tokens[-1], step, incidents)) is not None or step == STEPS[-1]:
@@ -63,8 +62,7 @@ class Story:
 
     def twice_at_once(self) -> None:
         """Deliver the next step to two processes at the same time."""
-        if self.running is None:
-            self.begin()
+        self.take_up()
         token, step = self.tokens[-1], STEPS[self.next_step]
         outcomes = self.world.at_once([lambda: self._attempt(token, step, Points())] * 2)
         if None in outcomes:
@@ -79,15 +77,15 @@ class Story:
         """Rotate without Secrets Manager: `tegata secrets rotate`, which resumes what is unfinished."""
         points = self._points("setSecret", incidents)
         self._guarded(points, lambda: self.world.drive(points))
-        running = self.world.unfinished()
-        if running is not None and running not in self.tokens:
-            self.tokens.append(running)
-            self.next_step = 0
 
-    @property
-    def running(self) -> str | None:
-        """The token of the rotation that is going on, if it is the one that this story began last."""
-        return self.tokens[-1] if self.tokens and self.world.unfinished() == self.tokens[-1] else None
+    def take_up(self) -> None:
+        """Go on with the rotation that is unfinished, whoever has begun it, or begin one."""
+        token = self.world.unfinished()
+        if token is None:
+            self.begin()
+        elif [token] != self.tokens[-1:]:
+            self.tokens.append(token)
+            self.next_step = 0
 
     def begin(self) -> None:
         """Begin a rotation; whatever is unfinished has been given up before."""
@@ -184,11 +182,7 @@ class Story:
         token = self.world.unfinished()
         if token is not None and anew:
             self.world.somebody("pending removed")
-            token = None
-        if token is None:
-            self.begin()
-        elif token not in self.tokens:
-            self.tokens.append(token)
+        self.take_up()
         failure = self._to_the_end()
         if isinstance(failure, RotationRefused | TestFailed) and self.world.somebody_interfered(self.tokens[-1]):
             # Somebody has moved a label by hand so that this token can never go on. A new one can.

@@ -91,8 +91,13 @@ class World:
         self._process(points).handle({"SecretId": self.secret, "ClientRequestToken": token, "Step": step})
 
     def rollback(self, points: Points) -> None:
-        """Do `tegata secrets rollback` in a new process."""
+        """Do `tegata secrets rollback` in a new process.
+
+        A rotation that has just been announced does not stop it. Should its value be made from the version that is left
+        at this very moment, that value is of no use, and somebody has to begin anew.
+        """
         self._driver(points).rollback(self.secret)
+        self._interfere()
 
     def drive(self, points: Points) -> None:
         """Do `tegata secrets rotate` in a new process."""
@@ -152,7 +157,7 @@ class World:
 
     def unfinished(self) -> str | None:
         """Return the token of the rotation that is going on."""
-        return self.kit.store.labels(self.secret).unfinished
+        return self.kit.watched.labels(self.secret).unfinished
 
     def new_token(self) -> str:
         """Begin a rotation."""
@@ -191,10 +196,10 @@ class World:
         logging.getLogger("tegata_credentials").removeHandler(self._listener)
 
     def _read(self, version: str) -> SecretVersion:
-        return self.kit.store.read(self.secret, version=version)
+        return self.kit.watched.read(self.secret, version=version)
 
     def _holder(self, stage: str) -> str | None:
-        return self.kit.store.labels(self.secret).holder(stage)
+        return self.kit.watched.labels(self.secret).holder(stage)
 
     def _interfere(self) -> None:
         pending = self._holder(PENDING)

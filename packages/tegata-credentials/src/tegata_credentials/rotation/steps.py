@@ -145,7 +145,11 @@ class Rotation:
     def _create(self, delivery: _Delivery) -> bool:
         if self._find(delivery) is not None:
             return False
-        text = delivery.strategy.create(self._versions(delivery, None))
+        versions = self._versions(delivery, None)
+        text = delivery.strategy.create(versions)
+        # To make a value takes long enough for a rollback or another token. One made from a version that is current no
+        # more may be of no use for ever (the wrong user's turn, a key that nobody knows), and would never be replaced.
+        self._recheck(delivery, versions.current.version)
         try:
             self._store.put_pending(delivery.secret, delivery.token, text)
         except (SecretError, RotationRefused) as error:
@@ -191,7 +195,7 @@ class Rotation:
         stages = labels.versions.get(delivery.token, frozenset())
         if CURRENT in stages:
             raise RotationBusy("another invocation has finished this rotation meanwhile")
-        if PENDING not in stages:
+        if PENDING not in stages and delivery.token in delivery.labels.versions:
             raise RotationRefused(f"the version of this token is not {PENDING} any more: this rotation is given up")
         if labels.holder(CURRENT) != current:
             raise RotationBusy("another version has become current meanwhile")

@@ -1,0 +1,173 @@
+"""Histories that once failed, told by hand, each with what was wrong; and some that are too rare to be left to chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tegata_credentials.rotation.errors import RotationBusy
+from tegata_credentials.rotation.ports import Strategy, Versions
+
+from .databases import AlternatingWorld, SingleWorld
+from .external import ExternalWorld
+from .interruptions import Points
+from .kits import MemoryKit, SecretsManagerKit
+from .ledger import Broken
+from .servers import Servers
+from .signing import SigningWorld
+from .story import Incident, Story
+from .tally import Tally
+from .world import World
+
+NEW_WORLDS = {
+    "alternating users": lambda servers: AlternatingWorld(MemoryKit(), servers),
+    "single user": lambda servers: SingleWorld(MemoryKit(), servers),
+    "signing keys": lambda servers: SigningWorld(MemoryKit()),
+    "generic token": lambda servers: ExternalWorld(MemoryKit()),
+}
+
+
+def story_in(world: World) -> Story:
+    return Story(world, Tally())
+
+
+@pytest.fixture(params=NEW_WORLDS)
+def story(request: pytest.FixtureRequest, pair_18: Servers) -> Story:
+    """A story of each strategy, over memory."""
+    return story_in(NEW_WORLDS[request.param](pair_18))
+
+
+def seen(story: Story) -> None:
+    """Look at everything, as after each act of a history."""
+    story.world.observe()
+    story.world.client_connects(0)
+
+
+def test_each_point_of_a_rotation_can_be_the_last(story: Story, count: Callable[..., None]):
+    """Crash at every point of every step once, and go on with the same token; then the next rotation is the next one."""
+    crashes = 0
+    for step, points in story.world.points.items():
+        for at in range(points):
+            story.rotate([Incident(step, at, "crash")])
+            crashes += 1
+            seen(story)
+            story.world.clock.advance(4000)
+            story.complete(anew=False)
+            seen(story)
+    story.end()
+    count(f"crash at each point, {type(story.world).__name__}", crashes=crashes, lost=0)
+
+
+def test_after_a_rollback_another_rotation_can_begin(story: Story):
+    """AWSPENDING was left on the version that a rollback had replaced: RotateSecret was refused for ever."""
+    story.complete(anew=False)
+    story.world.clock.advance(4000)
+    story.complete(anew=False)
+    story.rollback()
+    seen(story)
+    assert story.world.unfinished() is None
+    story.complete(anew=True)
+    story.end()
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_rollback_while_a_value_is_made_spoils_no_rotation(story: Story, at: int):
+    """The value was made from the version that was left: the wrong user's turn, or a key that nobody could know."""
+    for _ in range(3):
+        story.complete(anew=False)
+        story.world.clock.advance(4000)
+    story.rotate([Incident("createSecret", 3 + at, "rollback")])
+    seen(story)
+    story.world.interfered.clear()  # the same token has to do
+    story.complete(anew=False)
+    story.end()
+
+
+def test_a_rotation_that_was_given_up_does_not_take_its_label_back(story: Story):
+    """PutSecretValue gave AWSPENDING back to a token that somebody had given up while its value was made."""
+    story.rotate([Incident("createSecret", 2, "another token")])
+    first, second = story.tokens[0], story.tokens[-1]
+    assert first != second
+    assert story.world.unfinished() != first
+    seen(story)
+    story.end()
+
+
+def test_a_late_step_of_an_earlier_rotation_changes_nothing(story: Story):
+    for _ in range(3):
+        story.rotate(at_most=3)
+        story.world.somebody("pending removed")
+    for which in range(3):
+        for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
+            story.late(which, step)
+            seen(story)
+    story.end()
+
+
+class _LooksBeforeTheLockOnly:
+    """The rule that is broken here: under the lock the labels are asked for again, before anything is changed."""
+
+    def __init__(self, strategy: Any) -> None:
+        self._strategy = strategy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._strategy, name)
+
+    def apply(self, versions: Versions) -> None:
+        self._strategy.apply(replace(versions, recheck=lambda: None))
+
+
+@pytest.mark.parametrize("looks_again", [True, False])
+def test_a_rotation_that_was_overtaken_changes_no_password(pair_18: Servers, looks_again: bool):
+    """Given up just before it takes the lock, while another token has the same user's turn and finishes."""
+
+    class Changed(AlternatingWorld):
+        def strategy(self, points: Points) -> Strategy:
+            return super().strategy(points) if looks_again else _LooksBeforeTheLockOnly(super().strategy(points))
+
+    story = story_in(Changed(MemoryKit(), pair_18))
+    story.rotate(at_most=1)
+    story.rotate([Incident("setSecret", 6, "another token")])
+    if looks_again:
+        seen(story)
+        story.end()
+        return
+    with pytest.raises(Broken, match="I1"):
+        seen(story)
+    story.world.close()
+
+
+def test_a_person_who_throws_the_only_password_away_is_helped_by_the_administrator(pair_18: Servers):
+    story = story_in(SingleWorld(MemoryKit(), pair_18))
+    story.rotate(at_most=2)
+    story.world.somebody("pending removed")
+    assert story.world.opened.refusal(story.world._read(story.world.current()).text) is not None
+    story.complete(anew=True)
+    seen(story)
+    story.end()
+
+
+def test_a_lost_answer_to_each_call_of_secrets_manager_loses_nothing(
+    pair_18: Servers, secrets_manager_kit: Callable[[], SecretsManagerKit], count: Callable[..., None]
+):
+    story = story_in(AlternatingWorld(secrets_manager_kit(), pair_18))
+    points = (("createSecret", 7), ("createSecret", 9), ("setSecret", 0), ("finishSecret", 20), ("finishSecret", 22))
+    for step, at in points:
+        story.rotate([Incident(step, at, "answer lost")])
+        seen(story)
+        story.complete(anew=False)
+    story.end()
+    count("answers of Secrets Manager lost", answers=len(points), rotations_lost=0)
+
+
+def test_a_rollback_waits_for_a_rotation_that_has_a_value(story: Story):
+    story.complete(anew=False)
+    story.rotate(at_most=2)
+    current = story.world.current()
+    with pytest.raises(RotationBusy):
+        story.world.rollback(Points())
+    assert story.world.current() == current
+    story.end()
