@@ -86,12 +86,12 @@ def rotator_step() -> Step:
     """Return the step that lets the rotator set the passwords of the pairs, by one function for each pair."""
     # Only who asks for it loads it.
     from tegata_credentials.rotation.postgres.pair import LoginPair
-    from tegata_credentials.rotation.postgres.setup import setup_statements
+    from tegata_credentials.rotation.postgres.setup import rotator_statements
 
     rows = []
     for role, (first, second) in LOGIN_PAIRS.items():
         pair = LoginPair(role, first, second)
-        statements = list(setup_statements(pair, ROTATOR))
+        statements = list(rotator_statements(pair, ROTATOR))
         text = "\n".join(statements)
         told = {statements[-1]: f"{ROTATOR} may set the passwords of {first} and {second}"}
         rows += [
