@@ -163,7 +163,10 @@ class Settings(BaseModel):
         "TEGATA_DATABASE_SECRET, TEGATA_MAINTENANCE_DATABASE_SECRET and TEGATA_MIGRATION_DATABASE_SECRET.",
     )
     rotation_days: float = Field(
-        30.0, ge=0, le=3650, description="How old a password of these logins becomes; 0 means for ever."
+        30.0,
+        ge=0,
+        le=3650,
+        description="How old a password of these logins becomes before it is rotated by itself; 0 means never.",
     )
     rotation_file: Path | None = Field(
         None, description="YAML file of more secrets to rotate, documents of the kind RotatedSecret."

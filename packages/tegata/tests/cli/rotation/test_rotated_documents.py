@@ -96,7 +96,7 @@ def test_own_logins_need_an_administrator_and_no_document() -> None:
     assert (database.plan.strategy, database.plan.every) == ("alternating-users", timedelta(days=30))
     assert str(migration.reference) == "file:/var/lib/tegata/migration"
     assert known_secrets(settings(TEGATA_ROTATION_ADMINISTRATOR="")) == ()
-    assert known_secrets(settings(TEGATA_ROTATION_DAYS="0")) == ()
+    assert [each.by_age for each in known_secrets(settings(TEGATA_ROTATION_DAYS="0"))] == [False, False]
 
 
 def test_a_document_about_an_own_login_takes_the_place_of_the_default(tmp_path: Path) -> None:

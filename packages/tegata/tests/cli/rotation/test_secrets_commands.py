@@ -194,6 +194,15 @@ def test_due_rotates_what_is_old_and_nothing_else(made: Place) -> None:
     assert made.run("secrets", "rotate", "--due", **dict([maintenance])).output == "database: not due\n"
 
 
+def test_zero_days_is_never_by_itself_and_by_hand_as_ever(made: Place) -> None:
+    made.age("database", 5000)
+    by_hand = {"TEGATA_ROTATION_DAYS": "0", "TEGATA_MAINTENANCE_DATABASE_SECRET": ""}
+    assert made.run("secrets", "rotate", "--due", **by_hand).output == "database: not due\n"
+    shown = made.run("secrets", "status", **by_hand)
+    assert (shown.exit_code, "never due by itself (TEGATA_ROTATION_DAYS is 0)" in shown.output) == (0, True)
+    assert made.run("secrets", "rotate", "database", **by_hand).exit_code == 0
+
+
 def test_one_that_fails_holds_up_no_other_and_the_gravest_is_the_status(made: Place) -> None:
     made.age("database", 31)
     done = made.run("secrets", "rotate", "--due")

@@ -44,11 +44,12 @@ class RotatedSecretDocument(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class RotatedSecret:
-    """A secret, where it is kept, and how it is rotated."""
+    """A secret, where it is kept, and how it is rotated; unless `by_age`, only when somebody says so."""
 
     name: str
     plan: Plan
     reference: Reference
+    by_age: bool = True
 
 
 def read_rotated(path: Path) -> tuple[RotatedSecret, ...]:

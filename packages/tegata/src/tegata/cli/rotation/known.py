@@ -53,7 +53,7 @@ def known_secret(settings: Settings, name: str) -> RotatedSecret:
 
 def _own(settings: Settings) -> Iterator[RotatedSecret]:
     administrator = settings.rotation_administrator
-    if administrator is None or not settings.rotation_days:
+    if administrator is None:
         return
     _parsed("rotation_administrator", administrator, Reference.parse)
     for name, field, role, canary in OWN:
@@ -70,7 +70,7 @@ def _own(settings: Settings) -> Iterator[RotatedSecret]:
             canary=canary,
             every=timedelta(days=settings.rotation_days),
         )
-        yield RotatedSecret(name, plan, reference)
+        yield RotatedSecret(name, plan, reference, by_age=settings.rotation_days > 0)
 
 
 def _parsed(field: str, text: str, parse: Callable[[str], Reference]) -> Reference:

@@ -39,7 +39,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Since when a value is current (None: nobody knows), when it has to go, and the token of what is unfinished."""
+    """Since when a value is current (None: nobody knows), when it has to go (None: never by itself), and the token of
+    a rotation that is unfinished."""
 
     since: float | None
     at: float | None
@@ -80,7 +81,8 @@ def due(stores: Stores, secret: RotatedSecret) -> Due:
     current = labels.holder(CURRENT)
     if since is None and current is not None and isinstance(store, DatedStore):
         since = store.made_at(name, current)
-    return Due(since, None if since is None else since + secret.plan.every.total_seconds(), labels.unfinished)
+    at = since + secret.plan.every.total_seconds() if since is not None and secret.by_age else None
+    return Due(since, at, labels.unfinished)
 
 
 def rotate_due(

@@ -101,7 +101,8 @@ class Standing:
 def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
     """Tell how a secret stands."""
     secret = standing.secret
-    yield f"{secret.name}  {secret.reference}  {secret.plan.strategy}, every {_duration(secret.plan.every)}"
+    when = f"every {_duration(secret.plan.every)}" if secret.by_age else "by hand"
+    yield f"{secret.name}  {secret.reference}  {secret.plan.strategy}, {when}"
     if standing.status is None or standing.due is None:
         yield f"  cannot be told: {standing.problem}"
         return
@@ -110,7 +111,8 @@ def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
     if standing.due.unfinished is not None:
         yield f"  unfinished: `tegata secrets rotate {secret.name}` goes on with version {standing.due.unfinished}"
     if standing.due.at is None:
-        yield "  nobody knows its age, so it is never due by itself: `tegata secrets rotate` begins"
+        reason = "nobody knows its age" if secret.by_age else "TEGATA_ROTATION_DAYS is 0"
+        yield f"  never due by itself ({reason}): `tegata secrets rotate {secret.name}` begins"
     else:
         overdue = ", overdue: does `tegata worker` run, and what does its log say?" if standing.is_overdue(now) else ""
         yield f"  next due {_time(standing.due.at)}{overdue}"
@@ -123,7 +125,7 @@ def document_of_standing(standing: Standing, now: float) -> Mapping[str, object]
         "name": secret.name,
         "secret": str(secret.reference),
         "strategy": secret.plan.strategy,
-        "every_seconds": secret.plan.every.total_seconds(),
+        "every_seconds": secret.plan.every.total_seconds() if secret.by_age else None,
         "problem": standing.problem or None,
         "unfinished": due.unfinished if due is not None else None,
         "due_at": None if due is None or due.at is None else _time(due.at).replace(" ", "T"),
