@@ -79,14 +79,14 @@ def test_after_a_crash_anywhere_a_retry_with_the_same_token_completes(started):
     points.begin(None)
     world.rotate()
     names = list(points.names)
-    for crash_at, where in enumerate(names):
+    for crash_at in range(1, len(names), 2):  # after each act: before the next one is the same moment
         token = world.announce()
         points.begin(crash_at)
         with pytest.raises(Crash):
             world.rotate(token)
         points.begin(None)
         world.rotate(token)
-        assert (world.version(), server.lets_in(world.document())) == (token, True), where
+        assert (world.version(), server.lets_in(world.document())) == (token, True), names[crash_at]
 
 
 def test_a_pending_value_that_was_taken_away_after_the_change_is_mended_by_the_administrator(server, new_world):
