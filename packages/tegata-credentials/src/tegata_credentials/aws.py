@@ -163,7 +163,7 @@ def _explain(error: Exception) -> IdentityUnavailable:
         return IdentityUnavailable("not_configured", hint)
     if isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
         return IdentityUnavailable("timeout", "the source of the IAM credentials is too slow")
-    if isinstance(error, sdk.HTTPClientError):
+    if isinstance(error, sdk.HTTPClientError | sdk.ConnectionError):
         return IdentityUnavailable("unreachable", "the source of the IAM credentials cannot be reached")
     if isinstance(error, sdk.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -226,4 +226,6 @@ def _is_installed(module: str) -> bool:
 
 def _server_environment() -> dict[str, str]:
     kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH", "SYSTEMROOT")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"MOTO_CALL_RESET_API": "false"}
+    # Policies that AWS itself has made cost nothing until somebody asks for IAM.
+    ours = {"MOTO_CALL_RESET_API": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    return {name: os.environ[name] for name in kept if name in os.environ} | ours
