@@ -262,13 +262,13 @@ WRONG = {
     ),
     "a login whose secret is gone": (
         {"TEGATA_DATABASE_SECRET": "awssm:tegata-test-nowhere"},
-        3,
-        "awssm:tegata-test-nowhere: not_found",
+        2,
+        "TEGATA_DATABASE_SECRET=awssm:tegata-test-nowhere: not found",
     ),
     "a login whose secret is another": (
         {"TEGATA_DATABASE_SECRET": "awssm:tegata-test-clients"},
-        3,
-        "username: missing, password: missing",
+        2,
+        "malformed (username: missing, password: missing); correct what is kept there",
     ),
 }
 
@@ -279,6 +279,12 @@ def test_what_is_wrong_ends_the_start_with_setting_reference_and_cure(site: Site
     done = site.tegata("serve", TEGATA_PORT="0", **changed)
     said = done.stdout + done.stderr
     assert (done.returncode, told in said) == (status, True), said
+
+
+def test_a_commands_login_whose_secret_is_gone_is_told_by_its_setting(site: Site) -> None:
+    done = site.tegata("export", "-t", "acme", TEGATA_MAINTENANCE_DATABASE_SECRET="awssm:tegata-test-nowhere")
+    assert done.returncode == 2
+    assert "TEGATA_MAINTENANCE_DATABASE_SECRET=awssm:tegata-test-nowhere: not found" in done.stderr
 
 
 def test_an_identity_that_may_not_read_a_secret_is_told_what_it_lacks(site: Site, stand_in: StandIn) -> None:

@@ -98,7 +98,8 @@ async def test_one_service_serves_every_login_until_the_last_lets_go(tmp_path: P
     assert not secrets.is_open
     with structlog.testing.capture_logs() as told:
         source = target.passwords.source("writer", 5432, "")
-        assert target.passwords.source("reader", 5433, "") is source
+        assert target.passwords.source("writer", 5432, "whoever") is source
+        assert target.passwords.source("reader", 5432, "") is not source
         found = await source.current()
         assert isinstance(found, LoginPassword)
         assert (found.user, str(found)) == ("tegata_app_a", "one of tegata_app_a")

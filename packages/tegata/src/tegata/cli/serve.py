@@ -20,7 +20,7 @@ from tegata.cli.failures import OK
 from tegata.cli.http_server import HttpServer, bind
 from tegata.cli.shared_metrics import SharedMetrics
 from tegata.cli.watched_settings import watching
-from tegata.cli.ways_in import process_secrets, serving_target
+from tegata.cli.ways_in import check_secret_of, process_secrets, serving_target
 from tegata.crypto.envelope import Envelope
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 from tegata.telemetry import logs
@@ -90,6 +90,7 @@ async def _run_app(
     _log.info("database_connection", auth_method=target.auth_method, host=target.host, **whom)
 
     async def open_() -> Backend:
+        await check_secret_of(settings, "database_url", target)
         return await open_backend(target, settings, more=figures.samples)
 
     app = Tegata(settings, open_, workers=metrics)

@@ -14,7 +14,7 @@ from tegata.cli.dev.home import Home
 from tegata.cli.dev.made_secrets import as_references
 from tegata.cli.dev.ways import Ways
 from tegata.cli.failures import USAGE, CommandFailure
-from tegata.cli.ways_in import checked_target_of, process_secrets, target_of
+from tegata.cli.ways_in import check_secret_of, checked_target_of, process_secrets, target_of
 from tegata.crypto.envelope import Envelope
 from tegata.flows.admin.apply import Operator
 from tegata.flows.admin.references import StoredReferences, standard_references
@@ -116,17 +116,22 @@ class Surroundings:
     @asynccontextmanager
     async def storage(self) -> AsyncIterator[OperatorStorage]:
         """Open the store as the maintenance role."""
-        from tegata.cli.databases import operator_storage
-
-        async with operator_storage(self.maintenance()) as storage:
+        async with self._storage(None) as storage:
             yield storage
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[OperatorStorage]:
         """Open the store for a command that only reads: its lists and searches may come from the replica."""
+        async with self._storage(self.reader()) as storage:
+            yield storage
+
+    @asynccontextmanager
+    async def _storage(self, reader: ConnectionTarget | None) -> AsyncIterator[OperatorStorage]:
         from tegata.cli.databases import operator_storage
 
-        async with operator_storage(self.maintenance(), reader=self.reader()) as storage:
+        target = self.maintenance()
+        await check_secret_of(self.settings, "maintenance_database_url", target)
+        async with operator_storage(target, reader=reader) as storage:
             yield storage
 
     @asynccontextmanager

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.postgres.pool import PoolLimits
-from tegata.postgres.secret_logins import ProcessSecrets
+from tegata.postgres.secret_logins import ProcessSecrets, SecretPasswords
 from tegata.postgres.target import ConnectionTarget, Passwords
-from tegata.settings import PREFIX, Settings, secret_of, way_problem
+from tegata.settings import PREFIX, Settings, secret_error, secret_of, way_problem
+from tegata_credentials.errors import SecretError
 
 if TYPE_CHECKING:
     from tegata.postgres.passwords import TokenMethod
@@ -89,6 +90,19 @@ def serving_target(settings: Settings, secrets: ProcessSecrets | None = None) ->
     """Return the server's way in, by way of a pooler if there is one. Raises `CommandFailure`."""
     target = target_of(settings, "database_url", secrets=secrets)
     return target.through_pooler() if settings.database_transaction_pooler else target
+
+
+async def check_secret_of(settings: Settings, name: str, target: ConnectionTarget) -> None:
+    """Read the secret that a login comes from, so that what is wrong with it is told as what is wrong with a setting.
+
+    Raises `SettingsError`.
+    """
+    if isinstance(target.passwords, SecretPasswords):
+        try:
+            await target.passwords.check()
+        except SecretError as error:
+            await target.passwords.close()
+            raise secret_error(settings, name, error) from None
 
 
 def listening_target(settings: Settings, serving: ConnectionTarget) -> ConnectionTarget:

@@ -74,7 +74,7 @@ class ProcessSecrets:
 
 
 class SecretPasswords:
-    """User and password from one secret, wherever the login leads. Implements `target.Passwords`."""
+    """User and password from one secret, for logins at several hosts. Implements `target.Passwords`."""
 
     auth_method = "secret"
 
@@ -82,30 +82,39 @@ class SecretPasswords:
         self.reference = reference
         self.allow_unverified_tls = allow_unverified_tls
         self._secrets = secrets
-        self._source: PasswordSource | None = None
-        self._sync_source: SyncPasswordSource | None = None
+        self._sources: dict[tuple[str, int], PasswordSource] = {}
+        self._sync_sources: dict[tuple[str, int], SyncPasswordSource] = {}
 
     def source(self, host: str, port: int, user: str) -> PasswordSource:
-        """Return the source, which is the same for writer and reader: what one refuses, the other will not try."""
+        """Return the source for one host: what a replica refuses, because it has not heard of it, works elsewhere."""
         from tegata_credentials.secret_service.passwords import SecretLogin
 
-        if self._source is None:
-            self._source = SecretLogin(self._secrets.hold(self), self.reference, budget=_BUDGET_SECONDS)
-        return self._source
+        key = (host, port)
+        if key not in self._sources:
+            self._sources[key] = SecretLogin(self._secrets.hold(self), self.reference, budget=_BUDGET_SECONDS)
+        return self._sources[key]
 
     def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:
         """Return the source for a command."""
         from tegata_credentials.secret_service.passwords import SyncSecretLogin
 
-        if self._sync_source is None:
-            self._sync_source = SyncSecretLogin(self._secrets.hold(self), self.reference)
-        return self._sync_source
+        key = (host, port)
+        if key not in self._sync_sources:
+            self._sync_sources[key] = SyncSecretLogin(self._secrets.hold(self), self.reference)
+        return self._sync_sources[key]
+
+    async def check(self) -> None:
+        """Read the secret once. Raises the `SecretError` that a login would fail with, and says what is wrong in it."""
+        from tegata_credentials.secret_service.models import Login
+
+        await self._secrets.hold(self).aget(self.reference, Login)
 
     async def close(self) -> None:
         """Forget the password, and let the service go."""
-        if self._source is not None:
-            await self._source.close()
-        if self._sync_source is not None:
-            self._sync_source.close()
-        self._source = self._sync_source = None
+        for source in self._sources.values():
+            await source.close()
+        for sync_source in self._sync_sources.values():
+            sync_source.close()
+        self._sources.clear()
+        self._sync_sources.clear()
         self._secrets.let_go(self)

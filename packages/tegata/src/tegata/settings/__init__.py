@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tegata.settings.environment import ALIASES, PREFIX, SettingsError, SettingsUnavailable
 from tegata.settings.model import Settings, is_secret, unknown_names
-from tegata.settings.production import check_for_production, published_problem, secret_of, way_problem
+from tegata.settings.production import check_for_production, published_problem, secret_error, secret_of, way_problem
 
 __all__ = [
     "ALIASES",
@@ -19,6 +19,7 @@ __all__ = [
     "check_for_production",
     "is_secret",
     "published_problem",
+    "secret_error",
     "secret_of",
     "unknown_names",
     "way_problem",

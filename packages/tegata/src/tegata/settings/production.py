@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from tegata.crypto.envelope import Envelope
-from tegata.settings.environment import PREFIX, SettingsError
+from tegata.settings.environment import PREFIX, SettingsError, SettingsUnavailable
 from tegata.settings.model import Settings
-from tegata.settings.references import reference_problem
+from tegata.settings.references import problem_of, reference_problem
+from tegata_credentials.errors import SecretError
 
 # More free failures than this is no throttling.
 _MOST_FREE_FAILURES = 1000
@@ -109,6 +110,12 @@ def secret_of(settings: Settings, name: str) -> str | None:
         return None
     found: str | None = getattr(settings, _SECRETS[name])
     return found
+
+
+def secret_error(settings: Settings, name: str, error: SecretError) -> SettingsError:
+    """Return what is wrong with the setting that names the secret of a login: `error` was met when it was read."""
+    problem = problem_of(PREFIX + _SECRETS[name].upper(), str(secret_of(settings, name)), error)
+    return (SettingsUnavailable if problem.is_passing else SettingsError)([problem.sentence])
 
 
 def _secret_problem(settings: Settings, name: str) -> str | None:

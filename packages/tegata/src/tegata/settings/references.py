@@ -92,16 +92,22 @@ def resolve(
     return values, problems
 
 
+def problem_of(variable: str, reference: str, error: SecretError) -> Problem:
+    """Say of a setting what its store says of the secret behind it, and the cure."""
+    if "is not installed" in error.hint:  # of the kit, which says what to install
+        return Problem(f"{variable}={reference} cannot be read: {error.hint}", is_passing=False)
+    hint = f" ({error.hint})" if error.hint else ""
+    words = error.reason.replace("_", " ")
+    return Problem(
+        f"{variable}={reference}: {words}{hint}; {_CURES[error.reason]}", is_passing=error.reason in _PASSING
+    )
+
+
 def _value(variable: str, reference: str, found: SecretVersion | SecretError) -> str | Problem:
     from tegata_credentials.errors import SecretError
 
     if isinstance(found, SecretError):
-        if "is not installed" in found.hint:  # of the kit, which says what to install
-            return Problem(f"{variable}={reference} cannot be read: {found.hint}", is_passing=False)
-        hint = f" ({found.hint})" if found.hint else ""
-        cure = _CURES.get(found.reason, "")
-        words = found.reason.replace("_", " ")
-        return Problem(f"{variable}={reference}: {words}{hint}; {cure}", is_passing=found.reason in _PASSING)
+        return problem_of(variable, reference, found)
     text = found.text.strip()
     if not text:
         return Problem(f"{variable}={reference} leads to an empty value; write it there", is_passing=False)
