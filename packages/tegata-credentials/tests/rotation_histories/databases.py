@@ -236,6 +236,8 @@ class SingleWorld(DatabaseWorld):
     From the change to finishSecret the current value is refused; the pending one works meanwhile.
     """
 
+    points: ClassVar = {"createSecret": 11, "setSecret": 23, "testSecret": 20, "finishSecret": 24}
+
     def __init__(self, kit: Kit, servers: Servers) -> None:
         super().__init__(kit, servers, becomes=False)
 
