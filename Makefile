@@ -15,7 +15,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format-check lint types contracts house pinned format bench bench-db lambda lock clean
+.PHONY: help run test nightly check format-check lint types contracts house pinned format bench bench-db lambda lock clean
 
 help: ## say what the other words do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ run: ## start Tegata on this machine, with its own PostgreSQL and two tenants to
 
 test: ## run every test; as root on Debian, fetch the browser and servers they drive
 	@exec $(PREPARE) test -n $(WORKERS) --dist loadfile $(ARGS)
+
+nightly: ## tell 2,000 other histories of rotations than those of make test; within the hour
+	@TEGATA_HISTORIES=nightly exec $(PREPARE) test -n $(WORKERS) --dist loadfile packages/tegata-credentials/tests/rotation_histories $(ARGS)
 
 check: format-check lint types contracts house pinned ## look for faults without running anything: format, lint, types, contracts
 
