@@ -117,6 +117,18 @@ def test_an_empty_secret_gets_a_ring_at_once_that_a_service_can_use(tmp_path, al
     assert is_good(sign(document), service.jwks())
 
 
+def test_each_key_is_published_with_its_own_algorithm_while_that_of_the_issuer_changes(issuer):
+    tokens = [sign(issuer.document())]
+    issuer.configure(algorithm="ES256")
+    for _ in range(3):
+        document = issuer.rotate()
+        tokens.append(sign(document))
+        published = JwtSecret.model_validate(document).jwks()
+        assert published == published_keys(document)
+        assert all(is_good(token, published) for token in tokens)
+    assert {jwk["alg"] for jwk in published["keys"]} == {"EdDSA", "ES256"}
+
+
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA"])
 def test_a_key_is_named_by_its_thumbprint_and_bound_to_its_algorithm(tmp_path, algorithm):
     issuer = Issuer(tmp_path / "secrets", "", algorithm=algorithm)
@@ -314,6 +326,7 @@ def test_a_shared_secret_gives_way_in_two_rotations_and_no_token_is_refused(tmp_
     assert JwtSecret.model_validate(first).is_shared
     assert [key["state"] for key in first["upcomingKeys"]] == ["next"]
     early = published_keys(first)
+    assert JwtSecret.model_validate(first).jwks() == early
 
     assert issuer.driver.rotate(NAME).state == "waiting"
     second = issuer.rotate()

@@ -270,7 +270,15 @@ def test_only_public_parts_are_published_whatever_a_key_is_called():
         "keys": [{"kid": "k1", "state": "active", "since": "2026-01-01T00:00:00Z", "jwk": jwk}],
         "secret": "hidden",
     }
-    assert published_keys(document) == {"keys": [{"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "k1"}]}
+    public = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ", "kid": "k1", "use": "sig"}
+    assert published_keys(document) == {"keys": [public]}
+    # Of the key's own algorithm, or else of the issuer's, if the key can be used with it.
+    assert published_keys(document | {"algorithm": "ES256"}) == {"keys": [public | {"alg": "ES256"}]}
+    assert published_keys(document | {"algorithm": "EdDSA"}) == {"keys": [public]}
+    jwk |= {"alg": "ES256", "kid": "another"}
+    assert published_keys(document | {"algorithm": "EdDSA"}) == {"keys": [public | {"alg": "ES256"}]}
+    jwk |= {"alg": "HS256"}
+    assert published_keys(document | {"algorithm": "none"}) == {"keys": [public]}
     with pytest.raises(ValueError, match="not a key pair"):
         public_part({"kty": "oct", "k": "hidden"})
 

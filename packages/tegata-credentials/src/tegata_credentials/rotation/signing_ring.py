@@ -22,8 +22,10 @@ KeyState = Literal["next", "active", "previous"]
 
 MOST_KEYS = 10  # an AWS load balancer reads 10 keys of a JWKS and no more
 # RFC 7518 §6, RFC 8037 §2: what of a key may be published. Nothing else is, whatever it is called.
-_PUBLIC = {"EC": ("kty", "crv", "x", "y"), "RSA": ("kty", "n", "e"), "OKP": ("kty", "crv", "x")}
+PUBLIC_MEMBERS = {"EC": ("kty", "crv", "x", "y"), "RSA": ("kty", "n", "e"), "OKP": ("kty", "crv", "x")}
 _LABELS = ("kid", "alg", "use")
+# RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2: how the names of the algorithms begin that a type of key signs with.
+_SIGNS: Mapping[str, tuple[str, ...]] = {"EC": ("ES",), "RSA": ("RS", "PS"), "OKP": ("Ed",)}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -183,12 +185,26 @@ def published_keys(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]
     >>> published_keys({"secret": "hidden", "algorithm": "HS256"})
     {'keys': []}
     """
-    return {"keys": [key.public for member in ("keys", "upcomingKeys") for key in read_ring(document, member).keys]}
+    algorithm = document.get("algorithm")
+    rings = [read_ring(document, member) for member in ("keys", "upcomingKeys")]
+    return {"keys": [published_jwk(key.kid, key.jwk, algorithm) for ring in rings for key in ring.keys]}
+
+
+def published_jwk(kid: str, jwk: Mapping[str, Any], algorithm: object = None) -> dict[str, Any]:
+    """Return one key as it is published, RFC 7517 §4, with its own algorithm.
+
+    If it names none, it gets the issuer's `algorithm`. Neither is told if the key's type cannot be used with it: while
+    an issuer goes over to another algorithm its keys differ, and a key pair is never told to be good for HS256.
+    """
+    usable = _SIGNS.get(jwk.get("kty", ""), ())
+    found = next((str(name) for name in (jwk.get("alg"), algorithm) if str(name).startswith(usable)), None)
+    public = public_part({name: value for name, value in jwk.items() if name != "alg"})
+    return public | {"kid": kid, "use": "sig"} | ({"alg": found} if found else {})
 
 
 def public_part(jwk: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a JWK may be published. A symmetric key has no public part: raises `ValueError`."""
-    kept = _PUBLIC.get(jwk.get("kty", ""))
+    kept = PUBLIC_MEMBERS.get(jwk.get("kty", ""))
     if kept is None:
         raise ValueError("not a key pair")
     return {name: jwk[name] for name in (*kept, *_LABELS) if name in jwk}

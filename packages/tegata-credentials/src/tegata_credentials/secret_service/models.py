@@ -12,8 +12,7 @@ from typing import Any, Literal, NoReturn, SupportsIndex
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Secret, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-# RFC 7518 §6 and RFC 8037 §2: what of a key may be published. Nothing else is, whatever it is called.
-_PUBLIC = {"EC": ("crv", "x", "y"), "RSA": ("n", "e"), "OKP": ("crv", "x")}
+from tegata_credentials.rotation.signing_ring import PUBLIC_MEMBERS, published_jwk
 
 
 class SecretModel(BaseModel):
@@ -84,7 +83,7 @@ class SigningKey(SecretModel):
     @model_validator(mode="after")
     def _check_jwk(self) -> SigningKey:
         jwk = self.jwk.get_secret_value()
-        names = _PUBLIC.get(str(jwk.get("kty")))
+        names = PUBLIC_MEMBERS.get(str(jwk.get("kty")))
         if names is None:
             raise PydanticCustomError("not_a_key_pair", "a signing key is of type EC, RSA or OKP")
         if not all(isinstance(jwk.get(name), str) for name in names):
@@ -94,10 +93,8 @@ class SigningKey(SecretModel):
         return self
 
     def public_jwk(self, algorithm: str | None = None) -> dict[str, str]:
-        """Return the public part only, RFC 7517 §4."""
-        jwk = self.jwk.get_secret_value()
-        public = {name: str(jwk[name]) for name in ("kty", *_PUBLIC[jwk["kty"]])}
-        return public | {"kid": self.kid, "use": "sig"} | ({"alg": algorithm} if algorithm else {})
+        """Return the public part only, RFC 7517 §4. `algorithm` is for a key that does not name its own."""
+        return published_jwk(self.kid, self.jwk.get_secret_value(), algorithm)
 
     def private_jwk(self) -> dict[str, Any]:
         """Return a copy of the whole key, for the library that signs."""
@@ -123,6 +120,8 @@ class JwtSecret(SecretModel):
     issuer: str | None = None
     expires_in: str | int | None = Field(default=None, alias="expiresIn")
     keys: tuple[SigningKey, ...] = ()
+    upcoming_keys: tuple[SigningKey, ...] = Field(default=(), alias="upcomingKeys")
+    """Published while the older shape is still in use, for the day on which the first of them signs."""
     secret: SecretStr | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
@@ -131,7 +130,8 @@ class JwtSecret(SecretModel):
             raise PydanticCustomError("either_keys_or_secret", "either keys or a shared secret")
         if self.algorithm.startswith("HS") != self.is_shared:
             raise PydanticCustomError("algorithm_of_another_kind", "the algorithm does not go with the keys")
-        if len({key.kid for key in self.keys}) != len(self.keys):
+        published = (*self.keys, *self.upcoming_keys)
+        if len({key.kid for key in published}) != len(published):
             raise PydanticCustomError("kid_twice", "two keys have one kid")
         if self.keys and sum(key.state == "active" for key in self.keys) != 1:
             raise PydanticCustomError("not_one_active_key", "exactly one key is active")
@@ -148,8 +148,11 @@ class JwtSecret(SecretModel):
         return next((key for key in self.keys if key.state == "active"), None) or _no_key()
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Return the key set to publish, RFC 7517 §5: public halves only, and nothing of a shared secret."""
-        return {"keys": [key.public_jwk(self.algorithm) for key in self.keys]}
+        """Return the key set to publish, RFC 7517 §5: public halves only, and nothing of a shared secret.
+
+        The same as `rotation.signing_ring.published_keys` of the document.
+        """
+        return {"keys": [key.public_jwk(self.algorithm) for key in (*self.keys, *self.upcoming_keys)]}
 
 
 def _no_key() -> NoReturn:
