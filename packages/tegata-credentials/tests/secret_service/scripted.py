@@ -163,6 +163,11 @@ def until(is_so: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
+def until_all_threads_have_ended() -> None:
+    """Wait for the service's threads: what they raise at their end belongs to the test that is running."""
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tegata-secrets")])
+
+
 def in_child(call: Callable[[], str]) -> str:
     """Run in a forked child and return what it says; the child gets five seconds."""
     reading, writing = os.pipe()

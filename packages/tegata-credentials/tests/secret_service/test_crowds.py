@@ -12,7 +12,7 @@ import pytest
 from tegata_credentials.errors import SecretUnavailable
 from tegata_credentials.secret_service import CachePolicy, Login, SecretService
 
-from .scripted import login, until
+from .scripted import login, until, until_all_threads_have_ended
 
 CROWD = 1_000
 
@@ -247,4 +247,4 @@ class TestSlowSecrets:
     def test_no_thread_is_left_when_there_is_nothing_to_fetch(self, patient_service, store):
         store.put("db", login("one"), "v1")
         patient_service.get("db", Login)
-        until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tegata-secrets")])
+        until_all_threads_have_ended()

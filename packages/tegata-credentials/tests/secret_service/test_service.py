@@ -30,7 +30,7 @@ from tegata_credentials.secret_service import (
 )
 from tegata_credentials.secret_service.workers import Workers
 
-from .scripted import login, until
+from .scripted import login, until, until_all_threads_have_ended
 
 pytestmark = pytest.mark.anyio
 
@@ -314,6 +314,7 @@ def test_a_source_that_ends_its_thread_leaves_nobody_waiting(service, store):
     store.put("b", login("one"), "v1")
     store.batch_failure = Stops()
     assert service.get_many(["a", "b"]).errors == {}
+    until_all_threads_have_ended()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -330,3 +331,4 @@ def test_an_observer_that_fails_leaves_nobody_waiting(store, clock):
     assert service.get_many(["a", "b"]).errors == {}
     service.invalidate("a")
     assert service.get("a", Login).username == "app_a"
+    until_all_threads_have_ended()

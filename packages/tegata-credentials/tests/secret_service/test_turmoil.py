@@ -15,7 +15,7 @@ import pytest
 from tegata_credentials.errors import SecretError, SecretNotFound, SecretUnavailable
 from tegata_credentials.secret_service import CachePolicy, Login, LoginRefused, SecretService
 
-from .scripted import Store, in_child, login, until
+from .scripted import Store, in_child, login, until_all_threads_have_ended
 
 HURRIED = CachePolicy(
     ttl=0.02,
@@ -126,7 +126,7 @@ def test_no_version_goes_back_no_fetch_is_made_twice_and_every_change_is_told_in
         thread.start()
     for thread in threads:
         thread.join()
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tegata-secrets")])
+    until_all_threads_have_ended()
     assert [reader.went_back for reader in readers] == [[]] * 9
     assert all(reader.reads for reader in readers)
     assert turmoil.twice_at_once == []
