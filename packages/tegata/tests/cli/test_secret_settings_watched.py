@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tegata.cli.watched_settings import Watch, references_of, watching
-from tegata.cli.ways_in import process_secrets, serving_target
+from tegata.cli.ways_in import process_secrets, serving_target, target_of
 from tegata.settings import Settings
 from tegata.telemetry.secrets import SecretFigures
 from tegata_credentials.errors import IdentityUnavailable, SecretNotFound
@@ -88,6 +88,8 @@ async def test_one_service_serves_every_login_until_the_last_lets_go(tmp_path: P
         {
             "TEGATA_DATABASE_AUTH": "secret",
             "TEGATA_DATABASE_URL": "postgresql:///tegata",
+            "TEGATA_DATABASE_LISTEN_URL": "postgresql:///direct",
+            "TEGATA_DATABASE_READER_URL": "postgresql:///reader",
             "TEGATA_DATABASE_SECRET": f"file:{tmp_path / 'app'}",
         }
     )
@@ -96,6 +98,9 @@ async def test_one_service_serves_every_login_until_the_last_lets_go(tmp_path: P
     assert (target.auth_method, target.user, target.password) == ("secret", "", None)
     assert target.passwords is not None
     assert not secrets.is_open
+    for field in ("database_listen_url", "database_reader_url"):
+        elsewhere = target_of(settings, field, target.passwords)
+        assert (elsewhere.user, elsewhere.passwords) == ("", target.passwords)
     with structlog.testing.capture_logs() as told:
         source = target.passwords.source("writer", 5432, "")
         assert target.passwords.source("writer", 5432, "whoever") is source

@@ -89,7 +89,7 @@ def test_the_names_are_those_that_rotation_looks_for() -> None:
     assert FIRST_LOGINS == ("tegata_app_a", "tegata_maint_a", "tegata_migrator_a", "tegata_rotator")
 
 
-@pytest.mark.parametrize("kind", ["superuser", "rds", "azure"])
+@pytest.mark.parametrize("kind", ["superuser", "rds"])
 def test_every_kind_of_administrator_makes_pairs_and_a_second_run_finds_nothing_to_do(enter: Enter, kind: str) -> None:
     administrator = enter(kind)
     assert bootstrap(administrator, TAKING_TURNS).left == ()
