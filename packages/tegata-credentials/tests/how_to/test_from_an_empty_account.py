@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -44,3 +45,38 @@ def test_the_pages_application_logs_in_with_what_was_rotated(account: Account) -
         [sys.executable, "-c", code], env=account.environment, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stdout == "shop, 2 keys\n", done.stderr
+
+
+def test_every_command_of_the_runbook_works_in_that_account(account: Account) -> None:
+    before = account.value("shop-prod-secret-database")
+    jwt = account.value("shop-prod-secret-jwt")
+    # One after the other, as they stand; a rotation that was begun ends before the next chapter.
+    (how_it_stands, complete, *rest) = blocks(RUNBOOK, "sh")
+    account.run(f"{how_it_stands}\n{complete}")
+    until(lambda: account.value("shop-prod-secret-database") != before, "the rotation was not completed")
+    said = account.run("\n".join(rest))
+    assert account.failures == []
+    current = account.value("shop-prod-secret-database")
+    assert account.logs_in(current), "after two rotations and a way back"
+    assert not account.logs_in(before), "the leaked password"
+    assert account.logs_in(account.value("shop-prod-secret-rotator"))
+    assert account.value("shop-prod-secret-jwt") == jwt
+    assert '"region": "eu-central-1"' in said
+    there = account.stand_in.client(region_name="eu-central-1")
+    assert json.loads(there.get_secret_value(SecretId="shop-prod-secret-database")["SecretString"]) == current
+    there.close()
+
+
+def test_an_unfinished_rotation_is_completed_with_its_own_token(account: Account) -> None:
+    name = "shop-prod-secret-database"
+    account.plans_are_lost = True
+    token = "5b0e8f0e-9c0c-4f6f-8a53-0d6a8e0d7c11"
+    account.run(f"aws secretsmanager rotate-secret --secret-id {name} --client-request-token {token}")
+    until(lambda: bool(account.failures), "the function did not fail")
+    account.failures.clear()
+    account.plans_are_lost = False
+    (_, complete, *_) = blocks(RUNBOOK, "sh")
+    account.run(complete)
+    until(lambda: account.current(name) == token, "the unfinished rotation was not completed")
+    assert account.failures == []
+
