@@ -244,7 +244,11 @@ def test_the_server_serves_on_when_its_login_takes_turns(site: Site, served: Ser
     assert (first["auth_method"], first["reference"]) == ("secret", "awssm:tegata-test-secret-database")
     changes = [line for line in told if line["event"] == "secret.changed"]
     assert [line["reference"] for line in changes] == ["awssm:tegata-test-secret-database"] * 2
-    assert [line for line in told if line["event"] == "secret.read"]
+    read = {(line.get("setting"), line["reference"]) for line in told if line["event"] == "secret.read"}
+    assert read == {
+        ("TEGATA_MASTER_KEY", "awssm:tegata-test-keys#master"),
+        (None, "awssm:tegata-test-secret-database"),
+    }
     site.leaves_nothing_in(said)
 
 

@@ -29,10 +29,13 @@ _log = structlog.get_logger("tegata.settings")
 @asynccontextmanager
 async def watching(settings: Settings, secrets: ProcessSecrets) -> AsyncIterator[None]:
     """Look after the references among the settings, if there are any, while the block runs."""
-    watched = {name: found for name in references_of(settings) if (found := getattr(settings, name)) is not None}
+    watched = references_of(settings)
     if not watched:
         yield
         return
+    for name, reference in watched.items():
+        # They were read before there was a log to say so.
+        _log.info("secret.read", setting=PREFIX + name.upper(), reference=reference)
     watch = Watch(settings, secrets.hold(watched))
     task = asyncio.create_task(_look_again_and_again(watch))
     try:
