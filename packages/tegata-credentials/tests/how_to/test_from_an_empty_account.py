@@ -79,4 +79,3 @@ def test_an_unfinished_rotation_is_completed_with_its_own_token(account: Account
     account.run(complete)
     until(lambda: account.current(name) == token, "the unfinished rotation was not completed")
     assert account.failures == []
-
