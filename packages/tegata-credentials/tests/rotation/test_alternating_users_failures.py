@@ -295,6 +295,33 @@ def test_a_canary_that_does_not_work_never_lets_it_become_current(server, new_wo
     assert world.document()["username"] == world.pair.first
 
 
+def test_a_login_that_something_on_the_way_makes_another_users_never_becomes_current(server, new_world):
+    class Mapped:
+        """A session of a pooler that logs in as somebody else."""
+
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+        def execute(self, statement, *values):
+            found = self.session.execute(statement, *values)
+            return [("pooler", row[1]) for row in found] if "session_user" in statement else found
+
+    class Pooler:
+        def __init__(self, sessions):
+            self.sessions = sessions
+
+        def open(self, login, place):
+            return Mapped(self.sessions.open(login, place))
+
+    world = new_world(server, wrap_sessions=Pooler)
+    with pytest.raises(TestFailed, match="one of pooler"):
+        world.rotate()
+    assert world.document()["username"] == world.pair.first
+
+
 def test_a_canary_may_contain_percent_signs(server, new_world):
     world = new_world(server, canary="select 5 % 3 where 'a' like 'a%'")
     world.rotate()

@@ -222,6 +222,22 @@ def test_the_function_runs_with_a_search_path_that_nobody_can_change(each_server
     assert each_server.execute(asked, pair.setter_schema) == [(True, ["search_path=pg_catalog, pg_temp"])]
 
 
+def test_rights_that_everybody_was_given_are_taken_back(each_server, new_world):
+    pair = new_world(each_server).pair
+    schema, rotator = pair.setter_schema, f"{pair.group}_rotator"
+    each_server.execute(f'grant usage, create on schema "{schema}" to public')
+    each_server.execute(f'grant execute on function "{schema}".set_verifier to public')
+    for statement in setup_statements(pair, rotator):
+        each_server.execute(statement)
+    asked = (
+        "select array(select grantee::regrole::text from aclexplode(nspacl)), "
+        "array(select grantee::regrole::text from aclexplode(proacl)) "
+        "from pg_namespace n join pg_proc p on p.pronamespace = n.oid where nspname = %s"
+    )
+    ((of_schema, of_function),) = each_server.execute(asked, schema)
+    assert set(of_schema) == set(of_function) == {"postgres", rotator}
+
+
 def test_what_the_callers_search_path_offers_is_not_called(rotator):
     pair, connection, _ = rotator
     for kind in ("format(text, name, text)", "format(text, text, text)"):

@@ -175,6 +175,15 @@ def test_the_password_of_another_user_is_never_set(server, new_world):
     assert server.verifier_of(world.pair.second) is None
 
 
+def test_a_pending_value_that_leads_elsewhere_is_refused(server, new_world):
+    world = new_world(server, single=True)
+    token = world.announce()
+    document = world.document() | {"host": "evil.example", "password": "by-hand-0123456789ab"}
+    world.store.put_pending(world.secret, token, HiddenText(json.dumps(document)))
+    with pytest.raises(RotationRefused, match="another database"):
+        world.do("setSecret", token)
+
+
 def test_a_user_who_becomes_nobody_else_is_tested_as_itself(server, new_world):
     world = without_administrator(new_world(server, single=True))
     assert isinstance(world.strategy, SingleUser)

@@ -22,11 +22,16 @@ _GROUP = (
     "and c in ('role=' || %s, 'role=' || quote_ident(%s))) "
     "from pg_catalog.pg_roles g where g.rolname = %s"
 )
+# Whoever may make a schema could have put a function of this name there before the set-up did, to be called by an
+# administrator. So its owner has to be one who can set passwords anyway; an administrator trusts itself and superusers.
 _SETTER = (
     "select has_function_privilege(p.oid, 'execute') and has_schema_privilege(n.oid, 'usage') "
     "from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace "
-    "where n.nspname = %s and p.proname = 'set_verifier' "
-    "and pg_catalog.pg_get_function_identity_arguments(p.oid) = 'login name, verifier text'"
+    "join pg_catalog.pg_roles me on me.rolname = current_user "
+    "where n.nspname = %s and p.proname = 'set_verifier' and p.prosecdef "
+    "and pg_catalog.pg_get_function_identity_arguments(p.oid) = 'login name, verifier text' "
+    "and not exists (select from pg_catalog.pg_roles o where o.oid in (p.proowner, n.nspowner) and o.oid <> me.oid "
+    "and not o.rolsuper and (not o.rolcreaterole or me.rolsuper or me.rolcreaterole))"
 )
 
 
@@ -47,6 +52,8 @@ def change_password(
     try:
         # A login of the pair becomes the group by itself, and an administrator may too: nobody's rights but its own.
         session.execute("set role none")
+        # The owner of the database decides what is found first, and an administrator would run what it finds.
+        session.execute("set search_path = pg_catalog, pg_temp")
         ((is_free,),) = session.execute("select pg_catalog.pg_try_advisory_xact_lock(%s)", lock_key(secret))
         if not is_free:
             raise RotationBusy("another invocation is setting the password of this secret")

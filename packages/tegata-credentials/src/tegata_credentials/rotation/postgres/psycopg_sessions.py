@@ -92,8 +92,9 @@ class PsycopgSessions:
                 raise DatabaseConnectionError(f"{_where(place)} lets in without asking for the password")
             # After the login and not in it: poolers know no such options.
             session.execute(
-                "select set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false), "
-                "set_config('idle_in_transaction_session_timeout', %s, false)",
+                "select pg_catalog.set_config('statement_timeout', %s, false), "
+                "pg_catalog.set_config('lock_timeout', %s, false), "
+                "pg_catalog.set_config('idle_in_transaction_session_timeout', %s, false)",
                 *(str(round(seconds * 1000)) for seconds in self._limits()),
             )
             session.commit()
@@ -113,7 +114,7 @@ class _PsycopgSession:
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
         try:
-            cursor = self._connection.execute(cast("Any", statement), values or None, prepare=False)
+            cursor = self._connection.execute(cast("Any", statement), values or None)
             return cursor.fetchall() if cursor.description is not None else []
         except psycopg.Error as error:
             failure = self._explain(error)

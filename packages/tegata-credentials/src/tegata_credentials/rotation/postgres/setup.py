@@ -23,6 +23,8 @@ def setup_statements(pair: LoginPair, rotator: str) -> Iterator[str]:
     nobody logs in as the group any more.
     """
     group = identifier(pair.group)
+    # The owner of the database may have planted functions that an administrator would find before PostgreSQL's own.
+    yield "set local search_path = pg_catalog, pg_temp"
     yield _role(pair.group, "nologin")
     for login in pair.logins:
         yield _role(login, "login")
@@ -93,6 +95,9 @@ def _function(pair: LoginPair) -> str:
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as """ + _body(f"""begin
   if login is null or login not in ({names}) then
     raise exception 'this role is not one of the pair' using errcode = 'insufficient_privilege';
+  end if;
+  if exists (select from pg_roles where rolname in (login, {_literal(pair.group)}) and rolsuper) then
+    raise exception 'this role has become a superuser' using errcode = 'insufficient_privilege';
   end if;
   if verifier is null or verifier !~ '{_VERIFIER}' then
     raise exception 'this is no SCRAM-SHA-256 verifier' using errcode = 'invalid_parameter_value';
