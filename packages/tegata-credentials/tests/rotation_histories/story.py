@@ -6,8 +6,9 @@ A test may tell a story by hand with these methods: that is how a history that o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tegata_credentials.errors import CredentialError
@@ -55,6 +56,12 @@ class Story:
                 return failure
         return None
 
+    def rotate_once(self, fault: tuple[int, str] | None) -> BaseException | None:
+        """Deliver the next step, with something that happens in it."""
+        self.take_up()
+        step = STEPS[self.next_step]
+        return self.deliver(self.tokens[-1], step, [] if fault is None else [Incident(step, *fault)])
+
     def late(self, which: int, step: Step, incidents: Sequence[Incident] = ()) -> None:
         """Deliver a step of this rotation or of an earlier one again, or before its time."""
         if self.tokens:
@@ -68,14 +75,14 @@ class Story:
         if None in outcomes:
             self._done(step)
 
-    def rollback(self, incidents: Sequence[Incident] = ()) -> None:
-        """Let an operator go back: `tegata secrets rollback`."""
-        points = self._points("finishSecret", incidents)
+    def rollback(self, at: int = 0, what: str = "") -> None:
+        """Let an operator go back: `tegata secrets rollback`. Something may happen at one of its points."""
+        points = self._planned({at % self.world.points["finishSecret"]: what} if what else {})
         self._guarded(points, lambda: self.world.rollback(points))
 
-    def driven(self, incidents: Sequence[Incident] = ()) -> None:
+    def driven(self, at: int = 0, what: str = "") -> None:
         """Rotate without Secrets Manager: `tegata secrets rotate`, which resumes what is unfinished."""
-        points = self._points("setSecret", incidents)
+        points = self._planned({at * 3 % sum(self.world.points.values()): what} if what else {})
         self._guarded(points, lambda: self.world.drive(points))
 
     def take_up(self) -> None:
@@ -143,11 +150,11 @@ class Story:
             self.depth -= 1
 
     def _points(self, step: Step, incidents: Sequence[Incident]) -> Points:
-        plan: dict[int, Callable[[], None]] = {}
-        for incident in incidents:
-            if incident.step == step:
-                at = incident.at % self.world.points[step]
-                plan.setdefault(at, lambda what=incident.what: self.happen(what))
+        points = self.world.points[step]
+        return self._planned({each.at % points: each.what for each in incidents if each.step == step})
+
+    def _planned(self, whats: Mapping[int, str]) -> Points:
+        plan: dict[int, Callable[[], None]] = {at: partial(self.happen, what) for at, what in whats.items()}
         points = Points(plan)
         self.world.walked.append(points)
         return points
