@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tegata_credentials.testing.outputs import VARIABLE, remembered
 from tegata_credentials.testing.secrets_manager import THROTTLED, StandIn, StandInError
 
 READ = "import boto3; print(boto3.client('secretsmanager').get_secret_value(SecretId='s')['SecretString'])"
@@ -95,3 +98,18 @@ def test_what_is_not_installed_is_named(absent: str) -> None:
 def listening() -> str:
     """Return the IPv4 sockets that listen, as the kernel lists them."""
     return "\n".join(line for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line)
+
+
+def test_whatever_is_generated_and_kept_there_is_looked_for_at_the_end_of_the_run(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    password, token, private, thumbprint = (secrets.token_urlsafe(32) for _ in range(4))
+    client = stand_in.client()
+    client.create_secret(Name="a", SecretString=json.dumps({"username": "app_a", "password": password, "port": 5432}))
+    client.put_secret_value(SecretId="a", SecretString=token)
+    key = {"kid": thumbprint, "jwk": {"kid": thumbprint, "x": thumbprint, "d": private}}
+    client.put_secret_value(SecretId="a", SecretString=json.dumps({"keys": [key]}))
+    client.put_secret_value(SecretId="a", SecretString="x" * 60)
+    client.close()
+    assert remembered(tmp_path) == sorted([password, token, private])

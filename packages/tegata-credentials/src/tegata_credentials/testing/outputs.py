@@ -7,15 +7,22 @@ the end. Without that variable nothing is kept.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "TEGATA_TEST_OUTPUTS"
 # So many characters of a secret in a row are no accident; shorter secrets are not remembered.
 WINDOW = 16
 _WORDS = re.compile(r"[A-Za-z0-9_+/=.~-]{16,}")
+# What generators of passwords, keys and tokens make; no name or address is so long in one piece.
+_GENERATED = re.compile(r"[A-Za-z0-9_-]{40,4096}")
+_DISTINCT = 10
+# Members of a JWK that everybody may read (RFC 7517 §4, RFC 7518 §6).
+_PUBLIC = frozenset({"kid", "x", "y", "n"})
 
 
 def remember(secret: str) -> None:
@@ -24,6 +31,31 @@ def remember(secret: str) -> None:
     if directory and len(secret) >= WINDOW:
         with Path(directory, f"secrets-{os.getpid()}").open("a", encoding="utf-8") as opened:
             opened.write(secret + "\n")
+
+
+def remember_generated(value: str) -> None:
+    """Remember of a secret's value, which may be JSON, what looks as if it had been generated."""
+    if VARIABLE not in os.environ:
+        return
+    try:
+        document = json.loads(value)
+    except ValueError:
+        document = value
+    for text in _texts(document):
+        if _GENERATED.fullmatch(text) and len(set(text)) >= _DISTINCT:
+            remember(text)
+
+
+def _texts(document: Any) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for name, member in document.items():
+            if name not in _PUBLIC:
+                yield from _texts(member)
+    elif isinstance(document, list):
+        for member in document:
+            yield from _texts(member)
 
 
 def keep(output: Path) -> None:

@@ -13,6 +13,8 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tegata_credentials.testing.outputs import remember_generated
+
 from .calls import Call, CallLog, is_same_secret
 from .faults import (
     LONGEST_SILENCE,
@@ -218,7 +220,7 @@ def _refusal(fault: Refusal) -> _Answer:
 
 
 def _read_call(headers: Any, body: bytes) -> Call:
-    """Read who asks for what. The body's values are looked past."""
+    """Read who asks for what. Of a value that is to be kept it is only noted that nobody may put it out."""
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
     signed = re.search(r"Credential=([^/]+)/", headers.get("authorization") or "")
     secrets: tuple[str, ...] = ()
@@ -226,4 +228,5 @@ def _read_call(headers: Any, body: bytes) -> Call:
         document = json.loads(body)
         named = [document.get("SecretId") or document.get("Name")] if operation else []
         secrets = tuple(name for name in [*named, *document.get("SecretIdList", [])] if isinstance(name, str))
+        remember_generated(document.get("SecretString", ""))
     return Call(operation, secrets, signed[1] if signed else "")
