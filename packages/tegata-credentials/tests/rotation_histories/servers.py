@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class Servers:
         self._primary = _Primary(bindir, settings={**listening, "port": str(self.port)})
         self._replica = _Replica(self._primary, settings={"port": str(self.reader_port), "hot_standby": "on"})
         self._reader: ConnectionTarget | None = None
+        self._lock = threading.Lock()
         self._unread = ""  # what was said before a restart
         self._read: dict[Path, int] = {}
         self._admin: psycopg.Connection[Any] | None = None
@@ -93,9 +95,10 @@ class Servers:
 
     def execute(self, statement: Any, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Ask the primary as superuser, in a transaction of its own."""
-        if self._admin is None:
-            self._admin = psycopg.connect(self._primary.admin.psycopg_conninfo(), autocommit=True)
-        return _answer(self._admin, statement, parameters)
+        with self._lock:  # two steps at once look after the replica at once
+            if self._admin is None:
+                self._admin = psycopg.connect(self._primary.admin.psycopg_conninfo(), autocommit=True)
+            return _answer(self._admin, statement, parameters)
 
     def set_password(self, role: str, password: str) -> None:
         """Give a role a password that the server never sees."""
@@ -139,9 +142,10 @@ class Servers:
 
     def _ask_reader(self, statement: str) -> list[tuple[Any, ...]]:
         assert self._reader is not None
-        if self._reader_admin is None:
-            self._reader_admin = psycopg.connect(self._reader.psycopg_conninfo(), autocommit=True)
-        return _answer(self._reader_admin, statement, None)
+        with self._lock:
+            if self._reader_admin is None:
+                self._reader_admin = psycopg.connect(self._reader.psycopg_conninfo(), autocommit=True)
+            return _answer(self._reader_admin, statement, None)
 
     def _forget(self) -> None:
         for connection in (self._admin, self._reader_admin):
