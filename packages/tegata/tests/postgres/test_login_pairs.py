@@ -254,6 +254,19 @@ def test_the_rotators_function_is_made_again_where_it_has_changed(enter: Enter, 
     assert bootstrap(superuser, TAKING_TURNS) == NOTHING
 
 
+def test_a_function_that_belongs_to_somebody_else_is_not_trusted_whatever_its_text_is(enter: Enter) -> None:
+    superuser = enter("superuser")
+    bootstrap(superuser, TAKING_TURNS)
+    setter = "function tegata_app_rotation.set_verifier(name, text)"
+    run(
+        superuser,
+        "create role crowd",
+        f"alter {setter} owner to crowd",
+        "alter schema tegata_app_rotation owner to crowd",
+    )
+    assert any("belongs to another role" in told for told in bootstrap(superuser, TAKING_TURNS).left)
+
+
 def test_the_rotator_sets_verifiers_of_pairs_and_nothing_else(made: ConnectionTarget) -> None:
     rotator = made.entering_as(ROTATOR)
     kept = "rolpassword from pg_authid where rolname = 'tegata_maint_b'"

@@ -102,7 +102,8 @@ def rotator_step() -> Step:
     return Step("the rotator, who sets the passwords of pairs", _ROTATOR.replace("<values>", values.as_string(None)))
 
 
-# A function that was made by the same text, for the rotator and nobody else, needs nothing.
+# A function that was made by the same text, for the rotator and nobody else, by whoever may make roles, needs nothing.
+# If somebody else owns its schema, whose hands could exchange it at any time, the set-up says so, and rotation does not call it.
 _ROTATOR = """select v.statement, v.says, 'self', false
              from (values <values>) v (schema, place, statement, says, texts)
             where not exists (select from pg_proc f join pg_namespace n on n.oid = f.pronamespace
@@ -111,6 +112,8 @@ _ROTATOR = """select v.statement, v.says, 'self', false
                                  and f.proconfig = array['search_path=pg_catalog, pg_temp']
                                  and has_function_privilege('tegata_rotator', f.oid, 'EXECUTE')
                                  and has_schema_privilege('tegata_rotator', n.oid, 'USAGE')
+                                 and exists (select from pg_roles o where o.oid = f.proowner and o.oid = n.nspowner
+                                                and (o.rolsuper or o.rolcreaterole or o.rolname = current_user))
                                  and not exists (select from aclexplode(coalesce(f.proacl, acldefault('f', f.proowner)))
                                                   x where x.grantee = 0))
             order by v.schema, v.place"""
