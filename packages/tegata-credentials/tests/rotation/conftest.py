@@ -12,6 +12,7 @@ import pytest
 from tegata.testing.clusters import fastest_directory
 from tegata_credentials.testing.authority import Authority
 from tegata_credentials.testing.leaks import find_leaks
+from tegata_credentials.testing.outputs import keep, remember
 
 from .cases import Case
 from .worlds import Server, World, make_world
@@ -43,6 +44,9 @@ def started(authority: Authority) -> Iterator[Callable[[int], Server]]:
     yield start
     for server in servers.values():
         server.stop()
+        keep(server.process.log_file)
+        for secret in server.secrets:
+            remember(secret)
     leaks = {server.version: find_leaks(server.log(), sorted(server.secrets)) for server in servers.values()}
     assert not any(leaks.values()), "a password is in the log of PostgreSQL"
 
