@@ -41,6 +41,8 @@ OUTLINE = {
     "tegata_verify": "",
     "tegata_verify.fastapi": "import fastapi",
     "tegata_credentials": "",
+    "tegata_credentials.rotation": "",
+    "tegata_credentials.rotation.signing_keys": "import joserfc",
     "tegata_credentials.sqlalchemy": "import sqlalchemy",
     "tegata_credentials.testing": "import joserfc, cryptography",
 }

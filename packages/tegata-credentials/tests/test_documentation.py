@@ -93,7 +93,7 @@ async def test_the_readme_logs_in_with_a_secret_that_rotates(database, clean_env
     client.close()
     namespace: dict[str, Any] = {}
     exec(compile(code, "documentation", "exec", dont_inherit=True), namespace)
-    # The laboratory's database accepts no password; how-to pages log in. Here it is the secret's user that has to arrive.
+    # The laboratory's database accepts no password; what counts is that the secret's user arrives there.
     with pytest.raises(Exception, match='user "app"'):
         await namespace["engine"].connect()
     await namespace["engine"].dispose()

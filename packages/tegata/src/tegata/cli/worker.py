@@ -14,6 +14,7 @@ from tegata.cli.failures import OK, UNAVAILABLE
 from tegata.cli.keys import report_as_document, scheduled
 from tegata.cli.rotation.chore import CRON, Rotations
 from tegata.cli.surroundings import Surroundings
+from tegata.cli.watched_settings import watching
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on, pass_on_logins
@@ -39,7 +40,10 @@ async def _run(surroundings: Surroundings, *, once: bool) -> bool:
     # Where something is wrong from the beginning, ending tells more than trying again.
     await chores.check()
     finish = surroundings.settings.shutdown_seconds
-    async with open_jobs(surroundings.maintenance(), chores.all(), finish_seconds=finish) as jobs:
+    async with (
+        watching(surroundings.settings, surroundings.secrets),
+        open_jobs(surroundings.maintenance(), chores.all(), finish_seconds=finish) as jobs,
+    ):
         chores.jobs = jobs
         if once:
             return await jobs.do_all_once()
