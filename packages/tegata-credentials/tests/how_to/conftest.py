@@ -149,6 +149,13 @@ def database() -> Iterator[tuple[int, str]]:
 
 
 @pytest.fixture(scope="module")
+def secrets_manager() -> Iterator[StandIn]:
+    """One whose IAM knows AWS's own policies, which would make every other test wait."""
+    with StandIn(managed_policies=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def account(
     secrets_manager: StandIn, database: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Account]:

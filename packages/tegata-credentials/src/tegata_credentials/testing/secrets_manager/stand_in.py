@@ -36,7 +36,8 @@ class StandInError(RuntimeError):
 class StandIn:
     """Speaks the protocol of AWS Secrets Manager at `endpoint_url`, and fails on demand.
 
-    It starts in about a second, so keep one for many tests and call `reset()` between them.
+    It starts in about a second, so keep one for many tests and call `reset()` between them. With `managed_policies` its
+    IAM knows the policies that AWS has made, and each reset takes a second more.
 
     >>> from tegata_credentials.testing.secrets_manager import THROTTLED
     >>> with StandIn() as stand_in:
@@ -50,11 +51,12 @@ class StandIn:
     ('{}', 2, 'throttled')
     """
 
-    def __init__(self, *, region: str = REGION) -> None:
+    def __init__(self, *, region: str = REGION, managed_policies: bool = False) -> None:
         for module, words in (("moto", "moto[server]"), ("boto3", "tegata-credentials[aws]")):
             if not _is_installed(module):
                 raise StandInError(f"`{module}` is not installed: install `{words}`")
         self.region = region
+        self._managed_policies = managed_policies
         self._process: subprocess.Popen[str] | None = None
         self._proxy: FaultProxy | None = None
         self._listeners: list[Any] = []
@@ -83,7 +85,7 @@ class StandIn:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 text=True,
-                env=_server_environment(),
+                env=_server_environment(managed_policies=self._managed_policies),
             )
             assert self._process.stdout is not None
             ready, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
@@ -224,8 +226,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _server_environment() -> dict[str, str]:
+def _server_environment(*, managed_policies: bool) -> dict[str, str]:
     kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH", "SYSTEMROOT")
-    # Policies that AWS itself has made cost nothing until somebody asks for IAM.
-    ours = {"MOTO_CALL_RESET_API": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    ours = {"MOTO_CALL_RESET_API": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": str(managed_policies).lower()}
     return {name: os.environ[name] for name in kept if name in os.environ} | ours
