@@ -64,6 +64,7 @@ def test_any_other_secret_is_refused_before_the_store_is_asked(other):
 def test_the_beginning_of_an_arn_that_looks_like_an_allowed_arn_is_refused():
     """`secret:acme-prodab` without its end looks like `acme` with one: the store knows the real name."""
     case = Case(key="acme")
+    case.store.add("acme", VALUE)
     longer = case.store.add("acme-prodab", VALUE)
     case.store.announce(longer, "0b51")
     with pytest.raises(RotationRefused, match="another secret"):
@@ -74,3 +75,21 @@ def test_the_beginning_of_an_arn_that_looks_like_an_allowed_arn_is_refused():
 def test_an_arn_that_is_allowed_does_not_allow_the_same_name_elsewhere(case):
     with pytest.raises(RotationRefused):
         case.do("createSecret", "0b51", case.arn.replace("eu-central-1", "us-east-1"))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(":000000000000:", ":999999999999:"), ("eu-central-1", "us-east-1"), ("arn:aws:", "arn:aws-cn:")],
+)
+@pytest.mark.parametrize("form", [by_arn_without_its_end, by_name])
+def test_a_secret_of_the_same_name_in_another_account_is_not_asked_for(form, ours, theirs):
+    case = Case()
+    case.rotation = Rotation(case.store, {form(case.arn): case.fake})
+    asked = []
+    labels = case.store.labels
+    case.store.labels = lambda secret: asked.append(secret) or labels(secret)
+    for foreign in (case.arn.replace(ours, theirs), case.arn[:-6] + "AbCdEf"):
+        with pytest.raises(RotationRefused):
+            case.do("createSecret", "0b51", foreign)
+    assert not [secret for secret in asked if theirs in secret or secret.endswith("AbCdEf")]
+    assert case.fake.asked == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound
-from tegata_credentials.observer import NoObserver, Observer
+from tegata_credentials.observer import CALLS, CountsRequests, NoObserver, Observer
 from tegata_credentials.redaction import without_frames
 from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationError, RotationRefused
 from tegata_credentials.rotation.event import RotationEvent, Step
@@ -98,6 +98,8 @@ class Rotation:
             failure = RotationError(f"{event.step} failed: {type(error).__name__}")
         milliseconds = (self._ticks() - began) * 1000
         self._observer.metric("RotationStepDuration", milliseconds, "Milliseconds", step=event.step)
+        if isinstance(self._store, CountsRequests) and (requests := self._store.take_requests()):
+            self._observer.metric(CALLS, requests, step=event.step)
         if failure is not None:
             self._tell_failure(event, failure)
             raise failure from None
@@ -118,9 +120,11 @@ class Rotation:
 
     def _do(self, event: RotationEvent, *, announced: bool) -> bool:
         """Do the step; return whether there was anything to do."""
-        strategy = self.strategy(event.secret)
-        labels = self._store.labels(event.secret)
-        if self._key(labels.secret) is None and self._key(labels.name) is None:
+        strategy, key = self.strategy(event.secret), self._key(event.secret) or ""
+        # By our own name for it: a secret of the same name in another account or region would have our login shown to
+        # the server that stands in it.
+        labels = self._store.labels(key)
+        if event.secret not in (key, labels.secret) or self._key(labels.secret) is None:
             # The beginning of an ARN can look like another ARN in full.
             raise RotationRefused("the store has found another secret than one of those that may be rotated here")
         stages = labels.versions.get(event.token)
