@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Unit = Literal["Count", "Milliseconds", "Seconds"]
 _audit = logging.getLogger("tegata_credentials.audit")
@@ -27,6 +27,18 @@ class NoObserver:
 
     def audit(self, action: str, **facts: str) -> None:
         """Do nothing."""
+
+
+CALLS = "SecretStoreCalls"
+"""Requests that went to the store of secrets, each retry counted (Count); what AWS counts and bills."""
+
+
+@runtime_checkable
+class CountsRequests(Protocol):
+    """A store that is reached over a network and knows how often it was asked."""
+
+    def take_requests(self) -> int:
+        """Return how many requests this thread has sent since it last asked, each retry counted."""
 
 
 class LoggedAudit(NoObserver):

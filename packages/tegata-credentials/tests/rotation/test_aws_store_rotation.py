@@ -21,6 +21,7 @@ from tegata_credentials.testing.secrets_manager import (
     RotationService,
 )
 
+from .cases import Watcher
 from .worlds import HOST, make_pair
 
 NAME = "acme-prod-secret-database"
@@ -42,7 +43,9 @@ class Account:
         session = boto3.Session("AKIAROTATION", "not-a-key", region_name=stand_in.region)
         self.store = AwsVersions(session=session, endpoint_url=stand_in.endpoint_url)
         administrator = Administrator(self.store, "acme-prod-secret-rotator")
-        rotation = Rotation(self.store, {NAME: AlternatingUsers(PsycopgSessions(), self.pair, administrator)})
+        self.watcher = Watcher()
+        strategies = {NAME: AlternatingUsers(PsycopgSessions(), self.pair, administrator)}
+        rotation = Rotation(self.store, strategies, observer=self.watcher)
         self.service = RotationService(stand_in)
         self.service.register(NAME, rotation.handle)
         stand_in.calls.clear()
@@ -75,6 +78,14 @@ def test_secrets_manager_rotates_and_both_logins_work(account):
     assert account.server.lets_in(before)
     account.service.rotate(NAME)
     assert account.server.lets_in(account.value())
+
+
+def test_each_request_to_secrets_manager_is_counted_retries_too(account):
+    account.stand_in.faults.next("PutSecretValue", INTERNAL_ERROR)
+    account.service.rotate(NAME)
+    told = {facts["step"]: value for name, value, _, facts in account.watcher.metrics if name == "SecretStoreCalls"}
+    assert list(told) == ["createSecret", "setSecret", "testSecret", "finishSecret"]
+    assert sum(told.values()) == account.stand_in.calls.count(principal="AKIAROTATION")
 
 
 def test_a_trial_of_the_configuration_changes_nothing(account):

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
-from tegata_credentials.observer import Observer
+from tegata_credentials.observer import CountsRequests, Observer
 from tegata_credentials.secret_service import figures
 from tegata_credentials.secret_service.entry import Entry, Standing
 from tegata_credentials.secret_service.flights import Flight, Pause, Steps, Wait
@@ -361,6 +361,8 @@ class SecretCache:
     def _tell_duration(self, began: float) -> None:
         milliseconds = (self.timing.ticks() - began) * 1e3
         self._observer.metric(figures.FETCH_DURATION, milliseconds, "Milliseconds", source=self._source.scheme)
+        if isinstance(self._source, CountsRequests) and (requests := self._source.take_requests()):
+            self._observer.metric(figures.STORE_CALLS, requests, source=self._source.scheme)
 
     def _tell_reads(self, slot: Slot) -> None:
         hits, stale = next(slot.hits), next(slot.stale)

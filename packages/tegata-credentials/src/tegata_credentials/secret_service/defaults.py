@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from tegata_credentials.errors import SecretError, SecretNotFound
+from tegata_credentials.observer import CountsRequests
 from tegata_credentials.sources import SecretSource
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, SecretVersion
@@ -58,6 +59,10 @@ class WithDefaults:
             if secret in self._texts and isinstance(found.get(secret), SecretNotFound):
                 found[secret] = self._default(secret)
         return found
+
+    def take_requests(self) -> int:
+        """Return how often the source behind was asked, if it counts that."""
+        return self._source.take_requests() if isinstance(self._source, CountsRequests) else 0
 
     def close(self) -> None:
         """Close the source behind."""

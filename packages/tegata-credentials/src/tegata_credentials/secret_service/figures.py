@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tegata_credentials.observer import CALLS
+
 FETCH_SUCCEEDED = "SecretFetchSucceeded"
 """A version was read from the store (Count; dimension `source`)."""
 FETCH_FAILED = "SecretFetchFailed"
@@ -10,6 +12,8 @@ FETCH_THROTTLED = "SecretFetchThrottled"
 """Of these, how often the store still said "slow down" after the last retry (Count; `source`)."""
 FETCH_DURATION = "SecretFetchDuration"
 """How long the store took, also when it failed (Milliseconds; `source`)."""
+STORE_CALLS = CALLS
+"""Requests to the store behind these, each retry counted; of stores on a network (Count; `source`)."""
 CACHE_HITS = "SecretCacheHits"
 """Reads that were answered from memory; added up and told with the next fetch (Count)."""
 STALE_SERVED = "SecretStaleServed"

@@ -48,6 +48,24 @@ class _Slot:
     no_batch_until: float = 0.0
 
 
+class _Sent(threading.local):
+    """How many requests each thread has sent. The SDK works in the thread that calls it, so no lock is needed."""
+
+    requests = 0
+
+
+_sent = _Sent()
+
+
+def _listen(client: Any) -> None:
+    """Count what this client sends, each retry too (botocore's event `before-send`); once, whoever uses it."""
+    client.meta.events.register("before-send.secrets-manager", _count, unique_id=__name__)
+
+
+def _count(**_request: Any) -> None:
+    _sent.requests += 1
+
+
 @dataclass(slots=True)
 class _Batch:
     values: list[Mapping[str, Any]] = field(default_factory=list, repr=False)
@@ -93,6 +111,8 @@ class AwsSecretsManager:
         self._timeouts = {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
         self._ticks = ticks
         self._slots: dict[int, _Slot] = {}
+        if client is not None:
+            _listen(client)
 
     def __repr__(self) -> str:
         shown = {"region": self._region, "endpoint_url": self._endpoint_url}
@@ -140,6 +160,11 @@ class AwsSecretsManager:
             self._given is not None
             or self._ask("", lambda _: self._session_now().get_credentials() is not None) is True
         )
+
+    def take_requests(self) -> int:
+        """Return how many requests this thread has sent since it last asked, each retry counted."""
+        sent, _sent.requests = _sent.requests, 0
+        return sent
 
     def close(self) -> None:
         """Close the connections of this process. A later read opens others."""
@@ -211,9 +236,10 @@ class AwsSecretsManager:
         session = self._session_now()
         # Other SDKs of AWS read AWS_REGION, and its platforms set it; this one reads AWS_DEFAULT_REGION only.
         named = None if self._session is not None and session.region_name else os.environ.get("AWS_REGION")
-        return session.client(
-            "secretsmanager", region_name=self._region or named or None, endpoint_url=self._endpoint_url, config=config
-        )
+        region = self._region or named or None
+        client = session.client("secretsmanager", region_name=region, endpoint_url=self._endpoint_url, config=config)
+        _listen(client)
+        return client
 
     def _session_now(self) -> Any:
         import boto3

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretMalformed, SecretNotFound
+from tegata_credentials.observer import CountsRequests
 from tegata_credentials.sources import SecretSource
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
 from tegata_credentials.sources.environment import Environment
@@ -162,6 +163,10 @@ awssm:NAME, awssm:ARN or awssm:NAME#KEY, file:/absolute/path, env:NAME or env:NA
         for text, reference in references.items():
             found[text] = _pick(reference, read[reference.scheme][reference.name])
         return {text: found[text] for text in dict.fromkeys(secrets)}
+
+    def take_requests(self) -> int:
+        """Return how many requests this thread has sent to the stores that count them."""
+        return sum(source.take_requests() for source in self._sources.values() if isinstance(source, CountsRequests))
 
     def close(self) -> None:
         """Close all stores."""
