@@ -7,14 +7,16 @@ identity needs these four on the secret, `secretsmanager:GetSecretValue` on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from tegata_credentials.errors import SecretError
 from tegata_credentials.rotation.errors import RotationBusy, RotationRefused
 from tegata_credentials.rotation.ports import Labels
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager, version_of
+from tegata_credentials.sources.one_by_one import Outcome, attempt, or_raise
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING, SecretVersion
 
@@ -53,7 +55,7 @@ class AwsVersions(AwsSecretsManager):
         """Return one version, by label or by name or by both; AWSCURRENT if neither is given."""
         named = {"VersionStage": stage, "VersionId": version}
         which = {name: value for name, value in named.items() if value is not None}
-        return version_of(self._asked(secret, lambda client: client.get_secret_value(SecretId=secret, **which)), secret)
+        return or_raise(self._version(secret, which))
 
     def put_pending(self, secret: str, token: str, text: HiddenText) -> None:
         """Keep `text` as version `token` with AWSPENDING. The same again changes nothing."""
@@ -96,8 +98,13 @@ class AwsVersions(AwsSecretsManager):
         return None
 
     def _is_kept(self, secret: str, token: str, text: HiddenText) -> bool:
-        answer = self._ask(secret, lambda client: client.get_secret_value(SecretId=secret, VersionId=token))
-        return not isinstance(answer, SecretError) and version_of(answer, secret).text == text
+        kept = self._version(secret, {"VersionId": token})
+        return isinstance(kept, SecretVersion) and kept.text == text
+
+    def _version(self, secret: str, which: Mapping[str, str]) -> Outcome:
+        """Return what is kept, or what is wrong: frames that hold an answer raise nothing."""
+        answer = self._ask(secret, lambda client: client.get_secret_value(SecretId=secret, **which))
+        return answer if isinstance(answer, SecretError) else attempt(partial(version_of, answer), secret)
 
     def _asked(self, secret: str, call: Callable[[Any], Any]) -> Any:
         answer = self._ask(secret, call)

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
 from tegata_credentials.observer import NoObserver, Observer
+from tegata_credentials.redaction import without_frames
 from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationError, RotationRefused, TestFailed
 from tegata_credentials.rotation.event import STEPS, Step
 from tegata_credentials.rotation.ports import (
@@ -328,15 +329,17 @@ class RotationDriver:
 
 
 def _asked(question: Callable[[Versions], None], versions: Versions) -> None:
-    failed = ""
+    failure: CredentialError
     try:
         question(versions)
-    except CredentialError:
-        raise
+    except CredentialError as error:
+        failure = without_frames(error)  # those of a strategy hold passwords
+        failure.__context__ = None
     except Exception as error:  # noqa: BLE001 - a strategy of somebody else's: its text may hold a value
-        failed = type(error).__name__
-    if failed:
-        raise TestFailed(f"the strategy could not tell whether the value works: {failed}")
+        failure = TestFailed(f"the strategy could not tell whether the value works: {type(error).__name__}")
+    else:
+        return
+    raise failure from None
 
 
 def _may_pass(error: CredentialError) -> bool:

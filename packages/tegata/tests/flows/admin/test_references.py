@@ -67,6 +67,11 @@ def test_what_leads_nowhere_is_told(reference: str, words: str) -> None:
     assert words in refusal(reference)
 
 
+@pytest.mark.parametrize("pasted", ["hunter2-hunter2", "postgres://app:hunter2@db", "env:hunter2!", "file:hunter2"])
+def test_a_secret_in_the_place_of_a_reference_is_not_repeated(pasted: str) -> None:
+    assert "hunter2" not in refusal(pasted)
+
+
 def test_files_that_are_too_large_or_no_text_are_refused(tmp_path: Path) -> None:
     for name, content, words in (("large", b"a" * 65_537, "larger"), ("raw", b"\xff\xfe", "UTF-8")):
         (tmp_path / name).write_bytes(content)

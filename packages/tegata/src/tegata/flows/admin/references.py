@@ -68,7 +68,8 @@ class StoredReferences:
             return str(found.text)
         if isinstance(found, SecretThrottled | SecretUnavailable):
             raise found.again()  # nothing is wrong with the document
-        raise Unresolvable(f"leads nowhere ({reference}): {found.reason.replace('_', ' ')}, {found.hint}")
+        # By the name that the store knows: what is no reference may be a secret in the wrong place.
+        raise Unresolvable(f"leads nowhere ({found.secret}): {found.reason.replace('_', ' ')}, {found.hint}")
 
 
 def standard_references(environment: Mapping[str, str]) -> StoredReferences:
