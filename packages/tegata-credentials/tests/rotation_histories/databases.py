@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import psycopg
 from psycopg import sql
 
-from tegata_credentials.rotation.ports import PENDING, Strategy
+from tegata_credentials.rotation.ports import CURRENT, PENDING, Strategy
 from tegata_credentials.rotation.postgres.administrator import Administrator
 from tegata_credentials.rotation.postgres.alternating_users import AlternatingUsers
 from tegata_credentials.rotation.postgres.pair import LoginPair
@@ -26,10 +26,11 @@ from tegata_credentials.token_state import HiddenText
 from .clients import Client
 from .interruptions import InterruptedSessions, Points
 from .kits import Kit
-from .ledger import Ledger
+from .ledger import Broken, Ledger
 from .servers import HOST, Servers
 from .world import World
 
+REST = 310.0  # as long as a client keeps a value, and the longest connection set-up
 _NUMBERS = itertools.count(1)
 _CHANGE = re.compile(r"set_verifier|alter role", re.IGNORECASE)
 # A replica that follows does so within a millisecond or two; for one that lags nobody waits, to be told so is enough.
@@ -71,6 +72,7 @@ class DatabaseWorld(World):
     """A database secret, its roles and a rotator, on the servers of this worker. Names are of this history alone."""
 
     opened: Logins
+    rests: ClassVar = True
     points: ClassVar = {"createSecret": 11, "setSecret": 29, "testSecret": 20, "finishSecret": 24}
 
     def __init__(self, kit: Kit, servers: Servers, *, becomes: bool) -> None:
@@ -89,6 +91,7 @@ class DatabaseWorld(World):
         super().__init__(kit, secret, ledger)
         self.users_changed: list[tuple[str, str]] = []  # (user, token), in the order in which it was tried
         self._wrong: Place | None = None
+        self._spent_early = False
         self._clients = [Client(kit, self.secret, servers, allow_pending=not becomes) for _ in range(2)]
         servers.news()
         servers.catch_up()
@@ -102,7 +105,14 @@ class DatabaseWorld(World):
         """Note that the pending user is being given a password: only such a user's turn spends older values."""
         token = self._holder(PENDING)
         if _CHANGE.search(statement) and token is not None:
+            self._check_rest()
             self.users_changed.append((json.loads(self._read(token).text)["username"], token))
+
+    def _check_rest(self) -> None:
+        """I2, where the store tells enough to keep it: nobody can have the value in a cache that is spent now."""
+        moved = self.kit.watched.labels(self.secret).moved_at.get(CURRENT)
+        if moved is not None and self.rests and self.clock() < moved + REST:
+            self._spent_early = True  # raised where no handler of the product's is in between
 
     def _administrator(self, points: Points) -> Administrator:
         return Administrator(self._interrupted(points), self._rotator_secret)
@@ -139,6 +149,11 @@ class DatabaseWorld(World):
             return  # a person has thrown the only password away; the next rotation ends that
         self._clients[client].connect()
         self.client_operations += 1
+
+    def observe(self) -> None:
+        super().observe()
+        if self._spent_early:
+            raise Broken("I2: a value was spent while somebody could have it in a cache")
 
     def close(self) -> None:
         super().close()
@@ -227,7 +242,11 @@ class AlternatingWorld(DatabaseWorld):
         super().__init__(kit, servers, becomes=True)
 
     def strategy(self, points: Points) -> Strategy:
-        return AlternatingUsers(self._sessions(points), self.pair, self._administrator(points), proof=_PROOF)
+        administrator = self._administrator(points)
+        # Heeded where the store knows since when a version is current, as files do.
+        return AlternatingUsers(
+            self._sessions(points), self.pair, administrator, proof=_PROOF, rest=REST, now=self.clock
+        )
 
 
 class SingleWorld(DatabaseWorld):
@@ -236,6 +255,7 @@ class SingleWorld(DatabaseWorld):
     From the change to finishSecret the current value is refused; the pending one works meanwhile.
     """
 
+    rests: ClassVar = False
     points: ClassVar = {"createSecret": 11, "setSecret": 23, "testSecret": 20, "finishSecret": 24}
 
     def __init__(self, kit: Kit, servers: Servers) -> None:

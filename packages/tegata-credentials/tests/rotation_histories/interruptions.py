@@ -71,7 +71,8 @@ class Points:
 class Announced:
     """What the wrapped ports tell the ledger: facts that no interruption can hide from it."""
 
-    put: Callable[[str, HiddenText], None]
+    put: Callable[[HiddenText], None]
+    kept: Callable[[str, HiddenText], None]
     promoted: Callable[[str, str], None]
     tested: Callable[[str, bool], None]
 
@@ -93,8 +94,9 @@ class InterruptedStore:
     def put_pending(self, secret: str, token: str, text: HiddenText) -> None:
         def put() -> None:
             # Told first: a value that is being written may be anywhere already.
-            self._announced.put(token, text)
+            self._announced.put(text)
             self._store.put_pending(secret, token, text)
+            self._announced.kept(token, text)
 
         self._during(secret, "put", put)
 

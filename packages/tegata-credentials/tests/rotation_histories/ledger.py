@@ -83,7 +83,7 @@ class Ledger:
 
     def announced(self) -> Announced:
         """Return what the wrapped ports tell this ledger."""
-        return Announced(self._put, self._promoted, self._tested)
+        return Announced(self._put, self._kept, self._promoted, self._tested)
 
     def somebody_moved(self, token: str, replaced: str | None) -> None:
         """Note that a person, or the history's first day, has made a version current."""
@@ -137,15 +137,19 @@ class Ledger:
             if version in self.digests:
                 raise Broken("I3: a version has lost its value") from None
             return  # announced, and nothing more
-        digest = hashlib.blake2b(found.text.encode(), key=_KEY).digest()
+        digest = _digest(found.text)
         if self.digests.setdefault(version, digest) != digest:
             raise Broken("I3: a version has another value than before")
         if any(move.token == version for move in self.moves):
             self.values[version] = found.text
 
-    def _put(self, token: str, text: HiddenText) -> None:
+    def _put(self, text: HiddenText) -> None:
         with self._lock:
             self.written.append(text)
+
+    def _kept(self, token: str, text: HiddenText) -> None:
+        with self._lock:
+            self.digests.setdefault(token, _digest(text))
 
     def _promoted(self, token: str, replacing: str) -> None:
         with self._lock:
@@ -158,6 +162,10 @@ class Ledger:
     def _tested(self, token: str, passed: bool) -> None:
         with self._lock:
             self.tests[token] = passed
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), key=_KEY).digest()
 
 
 def hidden_in(text: str) -> Iterator[str]:

@@ -40,9 +40,14 @@ _HISTORIES = 300  # at most: the first that breaks ends it
 def broken(new_world: Callable[[], World], happenings: tuple[str, ...] = HAPPENINGS) -> str:
     """Tell histories until one breaks; return what broke."""
     chosen = {**options(_HISTORIES), "phases": (Phase.generate,)}
-    with pytest.raises(Broken) as found:
+    with pytest.raises((Broken, BaseExceptionGroup)) as found:
         run_state_machine_as_test(machine_of(new_world, happenings, Tally()), settings=settings(**chosen))
-    return str(found.value)
+    # Where two processes raced, the same history may break in two ways; Hypothesis then tells both.
+    error: BaseException = found.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Broken)
+    return str(error)
 
 
 class _Changed:
@@ -126,11 +131,12 @@ def test_a_current_user_that_is_changed_is_found(pair_18: Servers):
 
 
 def test_a_promotion_without_a_test_is_found(pair_18: Servers):
-    assert broken(alternating(pair_18, _TestsNothing)).startswith(("I1", "I8"))
+    assert broken(alternating(pair_18, _TestsNothing), ("replica lags",)).startswith(("I1", "I8"))
 
 
 def test_a_reader_that_nobody_has_asked_is_found(pair_18: Servers):
-    assert broken(alternating(pair_18, _AsksTheWriterOnly)) == "I1: the current value is refused: by the reader"
+    found = broken(alternating(pair_18, _AsksTheWriterOnly), ("replica lags",))
+    assert found == "I1: the current value is refused: by the reader"
 
 
 def test_a_password_in_an_error_is_found(pair_18: Servers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tegata_credentials.rotation.ports import Strategy, Versions
 from .databases import AlternatingWorld, SingleWorld
 from .external import ExternalWorld
 from .interruptions import Crash, Points
-from .kits import MemoryKit, SecretsManagerKit
+from .kits import FileKit, MemoryKit, SecretsManagerKit
 from .ledger import Broken
 from .servers import Servers
 from .signing import SigningWorld
@@ -143,6 +144,28 @@ def test_a_rotation_that_was_overtaken_changes_no_password(pair_18: Servers, loo
     with pytest.raises(Broken, match="I1"):
         seen(story)
     story.world.close()
+
+
+def test_a_store_whose_clock_is_ahead_does_not_hold_up_what_needs_no_rest(pair_18: Servers, private_directory: Path):
+    """Without any rest to wait for, every rotation was put off until the two clocks agreed."""
+
+    class Restless(AlternatingWorld):
+        rests = False
+
+        def strategy(self, points: Points) -> Strategy:
+            return replace(super().strategy(points), rest=0.0, now=lambda: self.clock() - 3600)
+
+    story = story_in(Restless(FileKit(private_directory), pair_18))
+    story.complete(anew=False)
+    story.end()
+
+
+def test_a_login_that_somebody_may_have_in_a_cache_is_left_alone(pair_18: Servers, private_directory: Path):
+    story = story_in(AlternatingWorld(FileKit(private_directory), pair_18))
+    story.complete(anew=False)
+    assert isinstance(story.rotate(), NotYet)
+    seen(story)
+    story.end()
 
 
 def test_a_person_who_throws_the_only_password_away_is_helped_by_the_administrator(pair_18: Servers):
