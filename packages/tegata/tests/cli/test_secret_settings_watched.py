@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import structlog
 
 from tegata.cli.watched_settings import Watch, references_of, watching
-from tegata.cli.ways_in import process_secrets, serving_target, target_of
+from tegata.cli.ways_in import process_secrets, secret_figures, serving_target, target_of
 from tegata.settings import Settings
 from tegata.telemetry.secrets import SecretFigures
 from tegata_credentials.errors import IdentityUnavailable, SecretNotFound
@@ -147,6 +148,21 @@ def test_figures_are_those_of_the_kit_and_there_are_none_before_a_secret_was_rea
     until(lambda: counted(figures)["tegata_secret_fetches", ()] == 2)
     until(lambda: counted(figures)["tegata_secret_cache_hits", ()] >= 1)
     until(lambda: counted(figures)["tegata_secret_fetch_seconds", ()] > 0)
+
+
+@pytest.mark.parametrize("is_on", ["true", "false"])
+def test_figures_are_written_for_cloudwatch_too_if_a_setting_says_so(
+    capsys: pytest.CaptureFixture[str], is_on: str
+) -> None:
+    figures = secret_figures(Settings.from_environment({"TEGATA_EMBEDDED_METRICS": is_on}))
+    figures.metric("SecretFetchFailed", source="awssm", reason="throttled")
+    figures.metric("RotationSucceeded")
+    figures.audit("secret.read_failed", secret="env:X", reason="throttled")
+    figures.flush()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    told = {name for line in lines for name in line} & {"SecretFetchFailed", "RotationSucceeded"}
+    assert told == ({"SecretFetchFailed", "RotationSucceeded"} if is_on == "true" else set())
+    assert counted(figures)["tegata_secret_fetch_failures", ("throttled",)] == 1
 
 
 def test_how_long_a_secret_is_used_is_said_by_a_setting() -> None:

@@ -20,12 +20,11 @@ from tegata.cli.failures import OK
 from tegata.cli.http_server import HttpServer, bind
 from tegata.cli.shared_metrics import SharedMetrics
 from tegata.cli.watched_settings import watching
-from tegata.cli.ways_in import check_secret_of, process_secrets, serving_target
+from tegata.cli.ways_in import check_secret_of, process_secrets, secret_figures, serving_target
 from tegata.crypto.envelope import Envelope
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on_logins
-from tegata.telemetry.secrets import SecretFigures
 
 _log = structlog.get_logger("tegata.serve")
 
@@ -83,7 +82,7 @@ def _serve(
 async def _run_app(
     settings: Settings, listener: socket.socket, parent: workers.Parent | None, metrics: SharedMetrics | None
 ) -> None:
-    figures = SecretFigures()
+    figures = secret_figures(settings)
     secrets = process_secrets(settings, observer=figures)
     target = serving_target(settings, secrets)
     whom = {"username": target.user} if target.user else {"reference": settings.database_secret}
@@ -109,4 +108,5 @@ async def _run_app(
             await server.serve(sockets=[listener])
     finally:
         await app.stop()
+        figures.flush()
         _log.info("stopped", pid=os.getpid())

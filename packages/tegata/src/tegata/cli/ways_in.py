@@ -12,6 +12,8 @@ from tegata.postgres.pool import PoolLimits
 from tegata.postgres.secret_logins import ProcessSecrets, SecretPasswords
 from tegata.postgres.target import ConnectionTarget, Passwords
 from tegata.settings import PREFIX, Settings, secret_error, secret_of, way_problem
+from tegata.telemetry.secrets import SecretFigures
+from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import SecretError
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ def process_secrets(
         allow_unverified_tls=settings.allow_unverified_database_tls,
         cache_seconds=settings.secret_cache_seconds,
     )
+
+
+def secret_figures(settings: Settings) -> SecretFigures:
+    """Return what a process tells of its secrets with, and where."""
+    return SecretFigures(EmbeddedMetrics() if settings.embedded_metrics else None)
 
 
 def _issued(settings: Settings, method: TokenMethod) -> Passwords:

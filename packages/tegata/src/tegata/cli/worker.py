@@ -15,10 +15,10 @@ from tegata.cli.keys import report_as_document, scheduled
 from tegata.cli.rotation.chore import CRON, Rotations
 from tegata.cli.surroundings import Surroundings
 from tegata.cli.watched_settings import watching
+from tegata.cli.ways_in import secret_figures
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on, pass_on_logins
-from tegata.telemetry.secrets import SecretFigures
 
 # How long the list of what was done is kept.
 _KEPT_HOURS = 72
@@ -61,7 +61,8 @@ class Chores:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
-        self._rotations = Rotations(surroundings.settings, observer=SecretFigures())
+        self._figures = secret_figures(surroundings.settings)
+        self._rotations = Rotations(surroundings.settings, observer=self._figures)
         self.jobs: Jobs | None = None
 
     def all(self) -> list[Chore]:
@@ -75,7 +76,7 @@ class Chores:
         if self._surroundings.has_master_key:
             chores.append(Chore("signing_keys", "7 * * * *", self.signing_keys))
         if self._rotations.secrets:
-            chores.append(Chore("rotations", CRON, self._rotations.do))
+            chores.append(Chore("rotations", CRON, self.rotations))
         return chores
 
     async def check(self) -> None:
@@ -105,6 +106,13 @@ class Chores:
                 _log.warning("signing_key_not_rotated", tenant=key.tenant, algorithm=key.algorithm, reason=key.outcome)
         due = {"next_due_at": report_as_document(report)["next_due_at"]}
         return {"rotated": report.count("rotated"), "dropped": report.dropped, "waiting": report.count("waiting")} | due
+
+    async def rotations(self) -> Mapping[str, object]:
+        """Rotate secrets that are due."""
+        try:
+            return await self._rotations.do()
+        finally:
+            self._figures.flush()
 
     async def old_jobs(self) -> Mapping[str, object]:
         """Forget what was done days ago."""

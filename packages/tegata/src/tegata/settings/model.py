@@ -176,6 +176,12 @@ class Settings(BaseModel):
         description="Certificates that databases' own are verified with while passwords are rotated; without it those "
         "that the secret names as `sslrootcert`.",
     )
+    embedded_metrics: bool = Field(
+        False,
+        description="`tegata serve` and `tegata worker` write the figures of secrets and rotations as JSON lines on "
+        "standard output as well, in the embedded format of which CloudWatch Logs makes metrics (namespace "
+        "Tegata/Credentials).",
+    )
     allow_loopback_http: bool = Field(
         False,
         description="Allow http on loopback in redirect and logout URIs and as targets of outgoing calls "

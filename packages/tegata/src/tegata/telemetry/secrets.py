@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import structlog
 
@@ -19,10 +20,24 @@ _log = structlog.get_logger("tegata.secrets")
 _NAMES = {"secret": "reference"}
 
 
-class SecretFigures:
-    """Counts and writes down. Implements the `Observer` of `tegata_credentials`; told from any thread."""
+class Flushed(Protocol):
+    """Gathers figures, and writes them when told."""
 
-    def __init__(self) -> None:
+    def metric(self, name: str, value: float = 1, unit: Any = "Count", **dimensions: str) -> None:
+        """Add to a figure."""
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+
+
+class SecretFigures:
+    """Counts and writes down. Implements the `Observer` of `tegata_credentials`; told from any thread.
+
+    `more` is told of each figure as well, as CloudWatch's embedded format is.
+    """
+
+    def __init__(self, more: Flushed | None = None) -> None:
+        self._more = more
         self._lock = threading.Lock()
         self._counts: defaultdict[tuple[str, str], float] = defaultdict(float)
 
@@ -30,6 +45,13 @@ class SecretFigures:
         """Add to a figure."""
         with self._lock:
             self._counts[name, dimensions.get("reason", "")] += value
+        if self._more is not None:
+            self._more.metric(name, value, unit, **dimensions)
+
+    def flush(self) -> None:
+        """Write what others have gathered of it."""
+        if self._more is not None:
+            self._more.flush()
 
     def audit(self, action: str, **facts: str) -> None:
         """Write a line, e.g. `secret.read` with reference and version."""

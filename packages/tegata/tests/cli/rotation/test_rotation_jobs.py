@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tegata_credentials.rotation.event import STEPS
+
 from .conftest import Place
 from .gate import Gate
 
@@ -53,8 +55,12 @@ def passwords(place: Place, name: str = "database") -> dict[str, str]:
 def test_what_is_due_is_rotated_by_the_worker_that_logs_in_with_it(made: Place) -> None:
     made.age("database", 31)
     made.age("maintenance", 31)
-    code, lines = worked_once(made)
+    code, lines = worked_once(made, TEGATA_EMBEDDED_METRICS="true")
     assert code == 0, lines
+    figures = [line for line in lines if "_aws" in line]
+    lines = [line for line in lines if "_aws" not in line]
+    assert [line["RotationSucceeded"] for line in figures if "RotationSucceeded" in line] == [[1, 1]]
+    assert {line["step"] for line in figures if "RotationStepDuration" in line} == set(STEPS)
     assert [line["name"] for line in told(lines, "secret_rotated")] == ["database", "maintenance-database"]
     (job,) = (line for line in told(lines, "job_done") if line["job"] == "rotations")
     assert job["rotated"] == 2
