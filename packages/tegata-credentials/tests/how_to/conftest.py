@@ -5,28 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import psycopg
 import pytest
-from psycopg.pq import PGconn
 
-from tegata.testing.clusters import Cluster, fastest_directory
+from tegata.testing.password_server import password_server
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.rotation.aws_store import AwsVersions
 from tegata_credentials.rotation.lambda_function import PLANS, RotationFunction
 from tegata_credentials.testing.authority import Authority
-from tegata_credentials.testing.outputs import remember
 from tegata_credentials.testing.secrets_manager import RotationRequest, StandIn
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -34,7 +29,6 @@ TOOLS = Path(sys.prefix, "bin")
 CLI = Path(sys.prefix, "ministack", "bin")
 PSQL = Path("/usr/lib/postgresql/15/bin")
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
-RULES = "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -124,35 +118,18 @@ class Account:
 @pytest.fixture(scope="module")
 def database() -> Iterator[tuple[int, str]]:
     """A PostgreSQL that asks for passwords, with an administrator; its port and the administrator's URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="how-to-", dir=fastest_directory()) as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        rules = directory / "pg_hba.conf"
-        rules.write_text(RULES)
-        rules.chmod(0o644)
-        settings = {"listen_addresses": "127.0.0.1", "port": str(port), "hba_file": str(rules), "log_statement": "all"}
-        cluster = Cluster(settings=settings)
-        admin = replace(cluster.admin, port=port)
-        password = secrets.token_urlsafe(24)
-        remember(password)
-        verifier = PGconn.connect_start(b"host=/nowhere").encrypt_password(
-            password.encode(), b"administrator", b"scram-sha-256"
-        )
-        with psycopg.connect(admin.psycopg_conninfo(), autocommit=True) as connection:
-            connection.execute(f"create role administrator superuser login password '{verifier.decode()}'")
-            connection.execute("create database shop")
-        yield port, f"postgresql://administrator:{password}@127.0.0.1:{port}/shop"
-        cluster.stop()
+    with password_server() as server:
+        server.execute("create role administrator superuser")
+        server.execute("create database shop")
+        password = server.give_password("administrator")["password"]
+        yield server.port, f"postgresql://administrator:{password}@127.0.0.1:{server.port}/shop"
 
 
 @pytest.fixture(scope="module")
 def secrets_manager() -> Iterator[StandIn]:
-    """One whose IAM knows AWS's own policies, which would make every other test wait."""
-    with StandIn(managed_policies=True) as running:
-        yield running
+    """One of its own: the page attaches a policy that AWS itself has made."""
+    with StandIn(managed_policies=True) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.pq import PGconn
 
-from tegata.testing.clusters import Cluster
+from tegata.testing.password_server import PasswordServer, password_server
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import SecretNotFound
 from tegata_credentials.rotation.lambda_function import RotationFunction
 from tegata_credentials.rotation.plans import PlanError
 from tegata_credentials.rotation.postgres.pair import LoginPair
 from tegata_credentials.rotation.postgres.setup import setup_statements
-from tegata_credentials.testing.outputs import keep, remember
+from tegata_credentials.testing.outputs import keep
 from tegata_credentials.testing.secrets_manager import RotationService, StandIn
 from tegata_credentials.testing.version_store import MemoryVersions
 
@@ -65,55 +60,20 @@ def test_the_entry_point_is_loaded_from_inside_the_zip_and_the_runtime_alone(
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any], Any]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    rules = tmp_path_factory.mktemp("rules") / "pg_hba.conf"
-    rules.write_text("local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-    for path in (rules, *rules.parents[:3]):
-        path.chmod(path.stat().st_mode | 0o555)
-    settings = {"listen_addresses": "127.0.0.1", "port": str(port), "hba_file": str(rules), "log_statement": "all"}
-    cluster = Cluster(settings=settings)
-    admin = replace(cluster.admin, port=port)
-
-    def execute(statement: Any) -> Any:
-        with psycopg.connect(admin.psycopg_conninfo(), autocommit=True) as connection:
-            return connection.execute(statement)
-
-    execute.port = port  # type: ignore[attr-defined]
-    yield execute
-    cluster.stop()
-
-
-def role(execute: Callable[[Any], Any], name: str, password: str) -> dict[str, Any]:
-    """Give a role a password; return the value of its secret."""
-    execute(sql.SQL("set log_statement = none"))
-    remember(password)
-    verifier = _verifier(name, password)
-    execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(name), sql.Literal(verifier)))
-    port = execute.port  # type: ignore[attr-defined]
-    place = {"engine": "postgres", "host": "127.0.0.1", "port": port, "dbname": "postgres"}
-    return {"username": name, "password": password, **place}
-
-
-def _verifier(name: str, password: str) -> str:
-    return (
-        PGconn.connect_start(b"host=/nowhere")
-        .encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
-        .decode()
-    )
+def database() -> Iterator[PasswordServer]:
+    with password_server() as server:
+        yield server
 
 
 def test_a_rotation_of_secrets_manager_runs_from_inside_the_zip(
-    invoked: Callable[..., Invoked], database: Callable[[Any], Any], stand_in: StandIn, tmp_path: Path
+    invoked: Callable[..., Invoked], database: PasswordServer, stand_in: StandIn, tmp_path: Path
 ) -> None:
     pair = LoginPair.of("shop")
     for statement in setup_statements(pair, "shop_rotator"):
-        database(statement)
+        database.execute(statement)
     client = stand_in.client()
-    old = role(database, pair.first, "old-password-of-the-application")
-    rotator = role(database, "shop_rotator", "password-of-the-rotator")
+    old = database.give_password(pair.first)
+    rotator = database.give_password("shop_rotator")
     client.create_secret(Name="shop-prod-secret-rotator", SecretString=json.dumps(rotator))
     arn = client.create_secret(Name="shop-prod-secret-database", SecretString=json.dumps(old))["ARN"]
     plan = {
@@ -139,11 +99,7 @@ def test_a_rotation_of_secrets_manager_runs_from_inside_the_zip(
 
     assert new["username"] == pair.second
     assert "AWSCURRENT" in labels[token]
-    for login in (old, new):
-        with psycopg.connect(
-            host="127.0.0.1", port=login["port"], user=login["username"], password=login["password"], dbname="postgres"
-        ) as connection:
-            assert connection.execute("select current_user").fetchone() == ("shop",)
+    assert [database.lets_in(login) for login in (old, new)] == ["shop", "shop"]
     keep(function.output)
     told = function.lines()
     assert [line["audit"] for line in told if "audit" in line] == [

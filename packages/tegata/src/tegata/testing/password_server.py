@@ -1,0 +1,80 @@
+"""A PostgreSQL on 127.0.0.1 that asks every login for its password (SCRAM), except the superuser's at the socket."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import Cluster, fastest_directory
+from tegata_credentials.rotation.postgres.scram import scram_verifier
+from tegata_credentials.testing.outputs import remember
+
+HOST = "127.0.0.1"
+_RULES = "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordServer:
+    """A running server. `log_statement=all`: at its end all it has logged is searched for passwords."""
+
+    admin: ConnectionTarget
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self.admin.port
+
+    def execute(self, statement: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the superuser."""
+        with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
+            done = connection.execute(statement)
+            return done.fetchall() if done.description else []
+
+    def give_password(self, role: str, database: str = "postgres") -> dict[str, Any]:
+        """Give a role another password; return what a secret of this database holds then."""
+        password = f"first-{secrets.token_urlsafe(24)}"
+        remember(password)
+        login = sql.SQL("alter role {} login password {}")
+        self.execute(login.format(sql.Identifier(role), sql.Literal(str(scram_verifier(password)))))
+        place = {"engine": "postgres", "host": HOST, "port": self.port, "dbname": database}
+        return {"username": role, "password": password, **place}
+
+    def lets_in(self, secret: dict[str, Any]) -> str | None:
+        """Return the role that a login works as; None if it is refused."""
+        place = {name: secret[name] for name in ("host", "port", "dbname", "password")}
+        try:
+            with psycopg.connect(**place, user=secret["username"]) as connection:
+                row = connection.execute("select current_user::text").fetchone()
+        except psycopg.OperationalError:
+            return None
+        return None if row is None else str(row[0])
+
+
+@contextmanager
+def password_server(bindir: Path | None = None) -> Iterator[PasswordServer]:
+    """Start one; it ends with the block."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="password-server-", dir=fastest_directory()) as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # the server is another user if root runs the tests
+        rules = directory / "pg_hba.conf"
+        rules.write_text(_RULES)
+        rules.chmod(0o644)
+        settings = {"listen_addresses": HOST, "port": str(port), "hba_file": str(rules), "log_statement": "all"}
+        cluster = Cluster(bindir, settings=settings | {"log_min_messages": "info"})
+        try:
+            yield PasswordServer(replace(cluster.admin, port=port))
+        finally:
+            cluster.stop()
