@@ -17,6 +17,7 @@ OUTLINE = {
     "tegata.testing": "",
     "tegata.testing.clusters": "import psycopg",
     "tegata.testing.crowd": "import psycopg",
+    "tegata.testing.password_server": "import psycopg",
     "tegata.testing.pgbouncer": "import psycopg",
     "tegata.app": "",
     "tegata.settings": "",
