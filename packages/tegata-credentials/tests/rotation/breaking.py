@@ -44,7 +44,8 @@ class BreakingStore:
         self._store, self._points = store, points
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *given, **named: self._points.during(name, lambda: getattr(self._store, name)(*given, **named))
+        real = getattr(self._store, name)  # what the store cannot do, this one cannot either
+        return lambda *given, **named: self._points.during(name, lambda: real(*given, **named))
 
 
 class BreakingSessions:

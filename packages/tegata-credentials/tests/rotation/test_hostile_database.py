@@ -5,15 +5,17 @@ PostgreSQL documentation, "Writing SECURITY DEFINER Functions Safely" and "Schem
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tegata_credentials.rotation.errors import PasswordUpdateError, RotationError
+from tegata_credentials.rotation.errors import PasswordUpdateError, RotationError, RotationRefused
 from tegata_credentials.rotation.postgres.pair import identifier
 from tegata_credentials.rotation.postgres.setup import setup_statements
+from tegata_credentials.token_state import HiddenText
 
 from .worlds import World, make_world
 
@@ -137,3 +139,29 @@ def test_the_function_of_the_set_up_sets_no_password_of_a_superuser(each_server,
         assert each_server.verifier_of(world.pair.second) is None
     finally:
         each_server.execute(f'alter role "{world.pair.second}" nosuperuser')
+
+
+@pytest.mark.parametrize("host", ["db.example.com", "127.0.0.2"])
+def test_an_administrator_is_not_shown_to_a_server_that_its_secret_does_not_name(server, new_world, host):
+    """Whoever may write the rotated secret could lead the rotation elsewhere, and pass on what it says there."""
+    opened = []
+
+    class Noting:
+        def __init__(self, sessions):
+            self.sessions = sessions
+
+        def open(self, login, place):
+            opened.append(login.username)
+            return self.sessions.open(login, place)
+
+    world = new_world(server, wrap_sessions=Noting)
+    rotator = world.document()["masterarn"]
+    world.store.put_pending(
+        rotator, "moved", HiddenText(json.dumps(world.store.read(rotator).document() | {"host": host}))
+    )
+    world.store.promote(rotator, "moved", replacing=world.store.labels(rotator).holder("AWSCURRENT"))
+    token = world.announce()
+    world.do("createSecret", token)
+    with pytest.raises(RotationRefused, match="another host"):
+        world.do("setSecret", token)
+    assert f"{world.pair.group}_rotator" not in opened

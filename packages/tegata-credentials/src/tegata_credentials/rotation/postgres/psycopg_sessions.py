@@ -7,7 +7,10 @@ must ask for the password by SCRAM or MD5: one that lets anybody in proves nothi
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -86,7 +89,7 @@ class PsycopgSessions:
         return {name: value for name, value in options.items() if value is not None}
 
     def _ready(self, connection: psycopg.Connection[Any], place: Place) -> Session:
-        session = _PsycopgSession(connection, place)
+        session = _PsycopgSession(connection, place, 2 * self.statement_timeout)
         try:
             if not connection.pgconn.used_password:
                 raise DatabaseConnectionError(f"{_where(place)} lets in without asking for the password")
@@ -108,14 +111,16 @@ class PsycopgSessions:
 
 
 class _PsycopgSession:
-    def __init__(self, connection: psycopg.Connection[Any], place: Place) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], place: Place, patience: float) -> None:
         self._connection = connection
         self._place = place
+        self._patience = patience
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
         try:
-            cursor = self._connection.execute(cast("Any", statement), values or None)
-            return cursor.fetchall() if cursor.description is not None else []
+            with self._bounded():
+                cursor = self._connection.execute(cast("Any", statement), values or None)
+                return cursor.fetchall() if cursor.description is not None else []
         except psycopg.Error as error:
             failure = self._explain(error)
         raise failure
@@ -128,7 +133,8 @@ class _PsycopgSession:
 
     def commit(self) -> None:
         try:
-            self._connection.commit()
+            with self._bounded():
+                self._connection.commit()
         except psycopg.Error as error:
             failure = self._explain(error)
         else:
@@ -138,16 +144,35 @@ class _PsycopgSession:
     def close(self) -> None:
         self._connection.close()
 
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Hang up on a server that has stopped to answer: it keeps no time itself, and its machine goes on as ever."""
+        alarm = threading.Timer(self._patience, _hang_up, (self._connection,))
+        alarm.daemon = True
+        alarm.start()
+        try:
+            yield
+        finally:
+            alarm.cancel()
+            alarm.join()  # or it could meet another connection under the same number
+
     def _explain(self, error: psycopg.Error) -> DatabaseConnectionError | StatementFailed:
         if error.sqlstate is None or self._connection.closed:
             return DatabaseConnectionError(f"the connection to {_where(self._place)} broke")
         return StatementFailed(error.sqlstate, f"a statement failed at {_where(self._place)}")
 
 
+def _hang_up(connection: psycopg.Connection[Any]) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+
+
 def _failure(error: psycopg.Error, login: Login, place: Place) -> DatabaseConnectionError:
     if is_rejection(error):
         return LoginRefused(f"{_where(place)} refuses the password of {login.username}")
+    # Some of it is the server's, and what it sends to a terminal or a log is not trusted before the login is.
     text = " ".join(str(error).split()).replace(login.password, "***")
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return DatabaseConnectionError(f"no connection to {_where(place)}: {text[:_LONGEST_TEXT]}")
 
 
