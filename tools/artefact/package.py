@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,14 +47,16 @@ def is_shipped(name: str) -> bool:
 def write_zip(place: Path, contents: dict[str, bytes]) -> None:
     """Write the files in the order of their names, with one date."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_suffix(".unfinished")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
-        for name in sorted(contents):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = _PROGRAM if ".so" in name.rpartition("/")[2] else _PLAIN
-            opened.writestr(entry, contents[name])
-    unfinished.replace(place)
+    # In a folder of its own: another build may be writing the same zip at this moment.
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=place.parent) as folder:
+        unfinished = Path(folder, place.name)
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
+            for name in sorted(contents):
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = _PROGRAM if ".so" in name.rpartition("/")[2] else _PLAIN
+                opened.writestr(entry, contents[name])
+        unfinished.replace(place)
 
 
 def gather(wheels: list[Path], package: Path, beside: dict[str, bytes]) -> dict[str, bytes]:
