@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class CredentialError(Exception):
-    """Something is set up in a way that cannot work or would be unsafe; the message names the cure."""
+    """Something is set up in a way that cannot work or would be unsafe; the message names the cure.
+
+    >>> issubclass(SecretError, CredentialError) and issubclass(IdentityUnavailable, CredentialError)
+    True
+    """
 
 
 class IdentityUnavailable(CredentialError):
@@ -22,6 +26,9 @@ class IdentityUnavailable(CredentialError):
     - `rejected`: there were tokens, but the database rejected each before it could be used
     - `cancelled`: the event loop ended before there was an answer
     - `closed`: the source has been closed
+
+    >>> print(IdentityUnavailable("refused", "the role is not assigned"))
+    no database credential: refused (the role is not assigned)
     """
 
     def __init__(self, reason: str, hint: str = "", *, status: int | None = None) -> None:
@@ -44,6 +51,10 @@ class SecretError(CredentialError):
     """A secret could not be had. `secret` is the id that was asked for; no message ever holds a value.
 
     `http_status` is what a service that needs the secret should answer its own caller: always 500, without detail.
+
+    >>> error = SecretThrottled("shop-prod-secret-jwt", "try later")
+    >>> print(error, error.http_status)
+    secret shop-prod-secret-jwt: throttled (try later) 500
     """
 
     reason = "failed"
@@ -60,30 +71,50 @@ class SecretError(CredentialError):
 
 
 class SecretNotFound(SecretError):
-    """There is no such secret, or no version of it with the label that was asked for."""
+    """There is no such secret, or no version of it with the label that was asked for.
+
+    >>> print(SecretNotFound("shop-prod-secret-jwt"))
+    secret shop-prod-secret-jwt: not_found
+    """
 
     reason = "not_found"
 
 
 class SecretAccessDenied(SecretError):
-    """This identity may not read it. Never answered from a cache, never with a default."""
+    """This identity may not read it. Never answered from a cache, never with a default.
+
+    >>> print(SecretAccessDenied("shop-prod-secret-jwt"))
+    secret shop-prod-secret-jwt: access_denied
+    """
 
     reason = "access_denied"
 
 
 class SecretThrottled(SecretError):
-    """The store still said "slow down" after the last retry."""
+    """The store still said "slow down" after the last retry.
+
+    >>> print(SecretThrottled("shop-prod-secret-jwt"))
+    secret shop-prod-secret-jwt: throttled
+    """
 
     reason = "throttled"
 
 
 class SecretUnavailable(SecretError):
-    """The store could not be reached, did not answer in time, or failed itself."""
+    """The store could not be reached, did not answer in time, or failed itself.
+
+    >>> print(SecretUnavailable("shop-prod-secret-jwt"))
+    secret shop-prod-secret-jwt: unavailable
+    """
 
     reason = "unavailable"
 
 
 class SecretMalformed(SecretError):
-    """The value is not what the model says."""
+    """The value is not what the model says.
+
+    >>> print(SecretMalformed("shop-prod-secret-jwt"))
+    secret shop-prod-secret-jwt: malformed
+    """
 
     reason = "malformed"

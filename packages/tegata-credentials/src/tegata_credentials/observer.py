@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from typing import Literal, Protocol, runtime_checkable
 
 Unit = Literal["Count", "Milliseconds", "Seconds"]
 _audit = logging.getLogger("tegata_credentials.audit")
+_WORD = re.compile(r"[\w.:/+@#-]+", re.ASCII)
 
 
 class Observer(Protocol):
@@ -20,7 +23,10 @@ class Observer(Protocol):
 
 
 class NoObserver:
-    """Tells nobody."""
+    """Tells nobody.
+
+    >>> NoObserver().metric("SecretFetchSucceeded", source="awssm")
+    """
 
     def metric(self, name: str, value: float = 1, unit: Unit = "Count", **dimensions: str) -> None:
         """Do nothing."""
@@ -42,8 +48,16 @@ class CountsRequests(Protocol):
 
 
 class LoggedAudit(NoObserver):
-    """Writes audit lines to the logger `tegata_credentials.audit`; counts nothing."""
+    """Writes audit lines to the logger `tegata_credentials.audit`; counts nothing.
+
+    >>> LoggedAudit().audit("secret.read", secret="shop-prod-secret-jwt", version="v1")  # to the log, at INFO
+    """
 
     def audit(self, action: str, **facts: str) -> None:
         """Write one line of `name=value`."""
-        _audit.info("%s %s", action, " ".join(f"{name}={fact}" for name, fact in facts.items()))
+        _audit.info("%s %s", action, " ".join(f"{name}={_word(fact)}" for name, fact in facts.items()))
+
+
+def _word(fact: str) -> str:
+    """Quote what could be taken for more than one word, or for more than one line: an id may come from an event."""
+    return fact if _WORD.fullmatch(fact) else json.dumps(fact)

@@ -18,6 +18,12 @@ class SecretVersion:
 
     `secret` is the id it was asked for by. `version` is the store's own name of it (AWS: VersionId); where a store has
     none, a digest under a key of this process, so that it neither tells the value nor can be compared elsewhere.
+
+    >>> found = SecretVersion("mail", "v1", HiddenText('{"password": "hidden"}'), frozenset({CURRENT}))
+    >>> found
+    SecretVersion(secret='mail', version='v1', stages=frozenset({'AWSCURRENT'}), arn=None)
+    >>> list(found.document())
+    ['password']
     """
 
     secret: str

@@ -16,11 +16,19 @@ _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Exposed(Exception):
-    """Somebody else could read or change it."""
+    """Somebody else could read or change it.
+
+    >>> str(Exposed("others may read it"))
+    'others may read it'
+    """
 
 
 class Broken(Exception):
-    """Not a file of this store."""
+    """Not a file of this store.
+
+    >>> str(Broken("a link stands in its place"))
+    'a link stands in its place'
+    """
 
 
 def check_directory(path: Path) -> None:

@@ -23,7 +23,14 @@ _ROLE = r"^[a-z_][a-z0-9_$]{0,62}$"
 
 
 class PlanError(CredentialError):
-    """A plan cannot be used; the message names each field that is wrong and never repeats a value."""
+    """A plan cannot be used; the message names each field that is wrong and never repeats a value.
+
+    >>> try:
+    ...     read_plans("hunter2")
+    ... except PlanError as error:
+    ...     "hunter2" in str(error)
+    False
+    """
 
 
 def _duration(value: object) -> object:

@@ -115,7 +115,11 @@ class Ring:
 
 
 class RingFull(Exception):
-    """No key can be added before one of the previous ones is useless."""
+    """No key can be added before one of the previous ones is useless.
+
+    >>> print(RingFull(60.0))
+    every published key is still needed for 60 s
+    """
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"every published key is still needed for {wait:.0f} s")

@@ -24,7 +24,15 @@ Refusals = type[Exception] | tuple[type[Exception], ...]
 
 
 class LoginRefused(CredentialError):
-    """What the credential was for has refused it: SQLSTATE 28000 or 28P01, HTTP 401. Raise it in `use` and `run`."""
+    """What the credential was for has refused it: SQLSTATE 28000 or 28P01, HTTP 401. Raise it in `use` and `run`.
+
+    >>> from tegata_credentials.secret_service import Login, SecretService, SecretsInMemory
+    >>> service = SecretService(SecretsInMemory({"mail": {"username": "post", "password": "one"}}))
+    >>> with service.use("mail", Login) as offer:
+    ...     raise LoginRefused(f"the mail server refuses {offer.version}")
+    Traceback (most recent call last):
+    tegata_credentials.secret_service.attempts.LoginRefused: the mail server refuses v1
+    """
 
 
 class Offer(Generic[Model]):

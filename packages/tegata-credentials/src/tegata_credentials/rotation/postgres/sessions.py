@@ -20,11 +20,19 @@ from tegata_credentials.token_state import HiddenText
 
 
 class LoginRefused(DatabaseConnectionError):
-    """The server has looked at the password and refused the login (SQLSTATE 28P01 or 28000): it is no network fault."""
+    """The server has looked at the password and refused the login (SQLSTATE 28P01 or 28000): it is no network fault.
+
+    >>> issubclass(LoginRefused, DatabaseConnectionError)
+    True
+    """
 
 
 class StatementFailed(RotationError):
-    """A statement has failed, and with it the whole transaction. The server's own text is left out: it may quote."""
+    """A statement has failed, and with it the whole transaction. The server's own text is left out: it may quote.
+
+    >>> print(StatementFailed("25006", "the password could not be set"))
+    the password could not be set (SQLSTATE 25006)
+    """
 
     def __init__(self, sqlstate: str | None, what: str) -> None:
         super().__init__(f"{what} (SQLSTATE {sqlstate or 'unknown'})")
