@@ -35,9 +35,14 @@ def is_nightly() -> bool:
     return os.environ.get(VARIABLE) == "nightly"
 
 
+def histories(kind: str) -> int:
+    """How many of this kind are told."""
+    return SHARES[kind] * (10 if is_nightly() else 1)
+
+
 def tell(kind: str, new_world: Callable[[], World], happenings: Sequence[str]) -> Tally:
     """Tell the histories of one kind; return what they have done. Raises what broke, after making it short."""
-    wanted = SHARES[kind] * (10 if is_nightly() else 1)
+    wanted = histories(kind)
     tally = Tally()
     run_state_machine_as_test(machine_of(new_world, happenings, tally), settings=settings(**options(wanted)))
     assert tally.histories >= wanted, f"{tally.histories} histories of {wanted} were told"
