@@ -34,8 +34,8 @@ def add_commands(commands: Any) -> None:
         allow_abbrev=False,
     )
     policy.add_argument("what", choices=("reader", "rotation"), help="for a service, or for a rotation function")
-    policy.add_argument("secret", nargs="+", help="names or ARNs; rotation takes one")
-    policy.add_argument("--region", required=True)
+    policy.add_argument("secret", metavar="SECRET", nargs="+", help="names or ARNs; rotation takes one")
+    policy.add_argument("--region", required=True, help="where the secrets are, e.g. eu-west-1")
     policy.add_argument("--account", required=True, help="the number of the account")
     policy.add_argument("--partition", default="aws", help="aws, aws-cn, aws-us-gov")
     policy.add_argument("--kms-key", metavar="ARN", help="the key that they are encrypted with, unless AWS's own")
@@ -52,13 +52,14 @@ def print_pair(chosen: argparse.Namespace) -> int:
     rotator = chosen.rotator or f"{chosen.group}_rotator"
     try:
         pair = LoginPair(chosen.group, *chosen.logins) if chosen.logins else LoginPair.of(chosen.group)
-        print(setup_sql(pair, rotator), end="")
+        sql = setup_sql(pair, rotator)
         if chosen.rotator_password_from is not None:
             verifier = scram_verifier(_read(chosen.rotator_password_from))
-            print(f"alter role {identifier(rotator)} password '{verifier}';")
+            sql += f"alter role {identifier(rotator)} password '{verifier}';\n"
     except (CredentialError, OSError) as error:
         print(f"tegata-credentials pair: {error}", file=sys.stderr)
         return USAGE
+    print(sql, end="")  # all of it or nothing: what is sent into a file may be run without a look at the status
     return OK
 
 

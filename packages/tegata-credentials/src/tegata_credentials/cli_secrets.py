@@ -64,10 +64,11 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= 86_400:
-        raise ValueError
-    return seconds
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0.1 <= seconds <= 86_400:
+            return seconds
+    raise argparse.ArgumentTypeError("give seconds, 0.1 to 86400")
 
 
 def get(chosen: argparse.Namespace) -> int:

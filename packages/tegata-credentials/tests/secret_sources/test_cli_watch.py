@@ -133,7 +133,12 @@ def test_a_command_that_is_not_there_is_told_and_watching_goes_on(watch, endpoin
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("s", "--every", "0"), "--every"), (("env:A-B",), "write env:NAME"), (("s", "--exec", "'"), "quotation mark")],
+    [
+        (("s", "--every", "0"), "--every: give seconds, 0.1 to 86400"),
+        (("s", "--every", "1m"), "--every: give seconds, 0.1 to 86400"),
+        (("env:A-B",), "write env:NAME"),
+        (("s", "--exec", "'"), "quotation mark"),
+    ],
 )
 def test_wrong_usage_is_status_2(watch, arguments, says):
     watched = watch(*arguments)

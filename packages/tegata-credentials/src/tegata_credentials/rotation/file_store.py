@@ -124,7 +124,10 @@ class FileVersions:
             place = self._made(secret)
             with locked(place / LOCK):
                 if (place / LABELS).exists():
-                    raise RotationRefused(f"secret {secret} exists already")
+                    raise RotationRefused(
+                        f"secret {secret} exists already: rotate it; or, if it was made wrongly and nothing reads it yet, "
+                        f"remove {place} and make it again"
+                    )
                 draft(place / VERSIONS, token, text)
                 _commit(place, _Book({}, {}).marked(CURRENT, token, self.now()))
         return token

@@ -61,7 +61,7 @@ def test_documents_name_secrets_and_how_each_is_rotated() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("group: shop", "grop: shop", "rotation.yaml:7: RotatedSecret orders: spec.grop Extra inputs"),
+        ("group: shop", "grop: shop", "rotation.yaml:7: RotatedSecret orders: spec.grop is not a field"),
         ("every: 7d", "every: weekly", "rotation.yaml:10: RotatedSecret orders: spec.every "),
         ("name: orders", "name: Or ders", "rotation.yaml:3: RotatedSecret Or ders: metadata.name "),
         ("awssm:shop-prod-secret-database", "env:DATABASE", "rotation.yaml:5: RotatedSecret orders: spec.secret "),

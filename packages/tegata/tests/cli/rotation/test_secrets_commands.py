@@ -102,6 +102,7 @@ def test_status_of_a_secret_that_is_not_there_says_so_and_goes_on(made: Place) -
     assert shown.exit_code == 1
     assert "maintenance-database  file:" in shown.output
     assert "cannot be told: secret maintenance: not_found" in shown.output
+    assert "`tegata secrets create maintenance-database` makes it" in shown.output
     assert "AWSCURRENT" in shown.output
 
 
@@ -250,6 +251,7 @@ def test_a_secret_is_made_once(made: Place) -> None:
     before = made.current("database")
     again = made.run("secrets", "create", "database", "--at", made.address)
     assert "exists already" in str(failure(again))
+    assert f"remove {made.directory / 'database'}" in str(failure(again))
     assert made.current("database") == before
 
 

@@ -41,7 +41,7 @@ class Proof:
         else:
             refused = False
         if refused:
-            raise TestFailed(f"the writer refuses the new password of {secret.login.username}")
+            raise TestFailed(f"the writer refuses the password of {secret.login.username}")
         reader = self.reader or secret.reader
         if reader is not None:
             self._check_reader(sessions, secret.login, reader, role)

@@ -74,6 +74,10 @@ def parse_rotated(text: str | bytes, source: str) -> tuple[RotatedSecret, ...]:
     return tuple(found)
 
 
+_WORDS = {"missing": "is missing", "extra_forbidden": "is not a field of this kind; is it misspelt?"}
+"""What is said of the commonest faults, in the words of the other kinds of documents."""
+
+
 def check_reference(text: str) -> Reference:
     """Return where a secret is that can be rotated. Raises `BadReference`."""
     reference = Reference.parse(text)
@@ -87,7 +91,9 @@ def _rotated(raw: RawDocument) -> RotatedSecret:
         document = RotatedSecretDocument.model_validate(raw.value)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
-        raise InvalidDocuments(_fault(raw, _path(each["loc"]), each["msg"]) for each in faults) from None
+        raise InvalidDocuments(
+            _fault(raw, _path(each["loc"]), _WORDS.get(each["type"], each["msg"])) for each in faults
+        ) from None
     problems = [_fault(raw, ("spec", name), str(error)) for name, error in _bad_references(document.spec)]
     if problems:
         raise InvalidDocuments(problems)

@@ -105,6 +105,8 @@ def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
     yield f"{secret.name}  {secret.reference}  {secret.plan.strategy}, {when}"
     if standing.status is None or standing.due is None:
         yield f"  cannot be told: {standing.problem}"
+        if secret.reference.scheme == "file" and ": not_found (" in standing.problem:
+            yield f"  if there never was one: `tegata secrets create {secret.name}` makes it"
         return
     for label in standing.labels(now):
         yield f"  {_label(label)}"
