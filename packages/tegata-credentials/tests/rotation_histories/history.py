@@ -47,13 +47,16 @@ def machine_of(new_world: Callable[[], World], happenings: Sequence[str], tally:
         @rule(faults=faults)
         def rotate(self, faults: list[tuple[int, str] | None]) -> None:
             for fault in faults:
-                if self.story.rotate_once(fault) is not None:
+                failure = self.story.rotate_once(fault)
+                self.holds()
+                if failure is not None:
                     break
 
         @rule(faults=faults)
         def rotate_and_retry(self, faults: list[tuple[int, str] | None]) -> None:
             for fault in faults:
                 self.story.rotate_once(fault)
+                self.holds()
 
         @rule(which=st.integers(0, 3), step=steps, fault=fault)
         def late_delivery(self, which: int, step: Step, fault: tuple[int, str]) -> None:
@@ -86,6 +89,7 @@ def machine_of(new_world: Callable[[], World], happenings: Sequence[str], tally:
 
         @invariant()
         def holds(self) -> None:
+            """After each rule, and after each step that a rule delivers: I1 to I6. I7 is what `complete` looks at."""
             self.story.world.observe()
 
         def teardown(self) -> None:
