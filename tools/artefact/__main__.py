@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "packages" / "tegata-credentials" / "src" / "tegata_credentials"
 PINS = ROOT / "requirements" / "lambda.txt"
 MOST_MEGABYTES = 20
+HANDLER = "tegata_credentials.rotation.lambda_function.handler"
+PAGE = "docs/how-to/rotate-secrets-on-aws.md"
 CA_FILE = "database-ca.pem"
 """Where `tegata_credentials.rotation.lambda_function` looks for certificates, beside the packages."""
 
@@ -29,7 +31,7 @@ class BuildError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Build, and print one line for each file."""
+    """Build, and print one line for each file, and how it is called."""
     parser = argparse.ArgumentParser(prog="make lambda", description=__doc__, allow_abbrev=False)
     parser.add_argument("--python", default="3.13", help="the function's runtime (3.13)")
     parser.add_argument("--architecture", choices=tuple(ARCHITECTURES), action="append", help="default: both")
@@ -44,6 +46,7 @@ def main(arguments: list[str]) -> int:
             place = build(Target(architecture, chosen.python), chosen.output, beside)
             digest = hashlib.sha256(place.read_bytes()).hexdigest()
             print(f"{place}  {place.stat().st_size / 1e6:.1f} MB  sha256 {digest}")
+        print(f"handler {HANDLER}; TEGATA_ROTATION in its environment says what to rotate: {PAGE}")
     except BuildError as error:
         print(f"make lambda: {error}", file=sys.stderr)
         return 1

@@ -125,8 +125,8 @@ class FileVersions:
             with locked(place / LOCK):
                 if (place / LABELS).exists():
                     raise RotationRefused(
-                        f"secret {secret} exists already: rotate it; or, if it was made wrongly and nothing reads it yet, "
-                        f"remove {place} and make it again"
+                        f"secret {secret} exists already: rotate it; or, if it was made wrongly and nothing reads it "
+                        f"yet, remove {place} and make it again"
                     )
                 draft(place / VERSIONS, token, text)
                 _commit(place, _Book({}, {}).marked(CURRENT, token, self.now()))
