@@ -75,8 +75,11 @@ def test_an_administrator_without_superuser_can_bootstrap_and_take_the_roles(
             migrate(target)
         for role in ("tegata_app", "tegata_maint", "tegata_owner"):
             assert run(target.taking_role(role), "select current_user::text") == [(role,)]
-        diagnosis = examine(target, application=target.taking_role("tegata_app"))
+        diagnosis = examine(target, application=target.entering_as("tegata_app"))
         assert (diagnosis.findings, diagnosis.remarks) == ((), ())
+        # A server that logged in as the administrator would have the administrator's rights after RESET ROLE.
+        found = examine(target, application=target.taking_role("tegata_app")).findings
+        assert {finding.check for finding in found} == {"R08"}
     finally:
         fresh.stop()
 

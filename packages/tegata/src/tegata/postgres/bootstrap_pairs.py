@@ -103,7 +103,8 @@ def rotator_step() -> Step:
 
 
 # A function that was made by the same text, for the rotator and nobody else, by whoever may make roles, needs nothing.
-# If somebody else owns its schema, whose hands could exchange it at any time, the set-up says so, and rotation does not call it.
+# If somebody else owns its schema, whose hands could exchange it at any time, the set-up says so, and rotation does not
+# call it.
 _ROTATOR = """select v.statement, v.says, 'self', false
              from (values <values>) v (schema, place, statement, says, texts)
             where not exists (select from pg_proc f join pg_namespace n on n.oid = f.pronamespace

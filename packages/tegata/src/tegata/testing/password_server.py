@@ -44,8 +44,9 @@ class PasswordServer:
         """Give a role another password; return what a secret of this database holds then."""
         password = f"first-{secrets.token_urlsafe(24)}"
         remember(password)
-        login = sql.SQL("alter role {} login password {}")
-        self.execute(login.format(sql.Identifier(role), sql.Literal(str(scram_verifier(password)))))
+        verifier = sql.Literal(str(scram_verifier(password)))
+        statement = sql.SQL("alter role {} login password {}").format(sql.Identifier(role), verifier)
+        self.execute(statement)
         place = {"engine": "postgres", "host": HOST, "port": self.port, "dbname": database}
         return {"username": role, "password": password, **place}
 
