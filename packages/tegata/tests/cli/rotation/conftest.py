@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ class PasswordCluster(Cluster):
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[PasswordCluster]:
+    with password_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[PasswordCluster]:
+    """One of its own, without any role: roles are shared by all databases of a cluster."""
+    with password_cluster() as made:
+        yield made
+
+
+@contextmanager
+def password_cluster() -> Iterator[PasswordCluster]:
     directory = Path(tempfile.mkdtemp(prefix="rotation-", dir=fastest_directory()))
     rules = directory / "pg_hba.conf"
     rules.write_text(_RULES)

@@ -34,8 +34,8 @@ def shell(text: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_rotate_without_lambda(cluster: PasswordCluster, tmp_path: Path) -> None:
-    with cluster.empty_database() as admin:
+def test_rotate_without_lambda(new_cluster: PasswordCluster, tmp_path: Path) -> None:
+    with new_cluster.empty_database() as admin:
         text = script("rotate-without-lambda.md").replace("/var/lib/tegata", str(tmp_path))
         # The administrator of a test comes through the socket, everybody else by loopback, where no TLS is asked for.
         entry = f"postgresql:///{admin.database}?host={admin.host}&port={admin.port}&user=postgres"
