@@ -297,3 +297,14 @@ def test_a_store_that_fails_before_anything_was_read_is_not_waited_for(new_sourc
     with pytest.raises(IdentityUnavailable):
         new_source(budget=30.0).current()
     assert clock.pauses == []
+
+
+def test_a_pending_version_is_found_although_there_was_none_a_moment_ago(new_source, store, clock):
+    store.put("db", login("one"), "v1")
+    source = new_source(allow_pending=True, budget=0.0)
+    source.rejected(str(source.current()))
+    assert source.current() == "one"  # the store confirms it, and nothing is pending
+    clock.pass_by(1.0)
+    store.put("db", login("two"), "v2", PENDING)
+    source.rejected("one")
+    assert source.current() == "two"

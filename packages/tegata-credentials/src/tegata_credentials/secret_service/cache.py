@@ -197,7 +197,9 @@ class SecretCache:
             raise failure
         if allow_pending:
             waiting = self.slot(slot.secret, PENDING)
-            if waiting.entry.read_at.age(self.timing.now()) > self.policy.first_recheck:
+            now = self.timing.now()
+            # Who is refused cannot wait until it is forgotten that there was none a while ago.
+            if min(waiting.entry.read_at.age(now), waiting.entry.failed_at.age(now)) > self.policy.first_recheck:
                 self.doubt(waiting, None)
             with suppress(SecretNotFound):
                 pending = yield from self.read(waiting)

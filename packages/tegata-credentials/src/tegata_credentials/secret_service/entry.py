@@ -157,6 +157,8 @@ class Entry:
         Of many who say it the first is heard. When the store confirms the version, the next doubt has an effect only
         after a pause that doubles: if the fault is elsewhere, the store is not asked at each refused login.
         """
+        if self.version is None and refused is None and self.error is not None:
+            return replace(self, error=None, pause=0.0)  # that there was nothing a moment ago says nothing about now
         if self.version is None or self.is_doubted:
             return self
         if refused is not None and (refused != self.version.version or self.recheck_in(now, policy) > 0):
