@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,28 +164,6 @@ def until(is_so: Callable[[], object]) -> None:
 def until_all_threads_have_ended() -> None:
     """Wait for the service's threads: what they raise at their end belongs to the test that is running."""
     until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tegata-secrets")])
-
-
-def in_child(call: Callable[[], str]) -> str:
-    """Run in a forked child and return what it says; the child gets five seconds."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: that is what is tested
-        child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            threading.Timer(5.0, os._exit, [1]).start()
-            os.write(writing, call().encode())
-        except BaseException as error:  # noqa: BLE001 - said to the parent
-            os.write(writing, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
 
 
 def login(password: str, user: str = "app_a") -> dict[str, str]:

@@ -12,7 +12,8 @@ import pytest
 
 from tegata_credentials.secret_service import Login, SecretService
 
-from .scripted import in_child, login, until
+from ..forking import in_child  # noqa: TID252 - tests are no installed package
+from .scripted import login, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 

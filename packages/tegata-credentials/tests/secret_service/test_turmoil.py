@@ -15,7 +15,8 @@ import pytest
 from tegata_credentials.errors import SecretError, SecretNotFound, SecretUnavailable
 from tegata_credentials.secret_service import CachePolicy, Login, LoginRefused, SecretService
 
-from .scripted import Store, in_child, login, until_all_threads_have_ended
+from ..forking import in_child  # noqa: TID252 - tests are no installed package
+from .scripted import Store, login, until_all_threads_have_ended
 
 HURRIED = CachePolicy(
     ttl=0.02,
