@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from tegata_credentials.errors import CredentialError, IdentityUnavailable
+from tegata_credentials.telling import tell
 from tegata_credentials.token_state import HiddenText, RefreshPolicy, Standing, Token, TokenState
 
 log = logging.getLogger("tegata_credentials.tokens")
@@ -185,7 +186,8 @@ def keep_outcome(state: TokenState, outcome: Token | IdentityUnavailable, genera
     """Hand the end of a fetch to the state and say in the log how it was, without the token."""
     if isinstance(outcome, IdentityUnavailable):
         state.fail(outcome, generation)
-        log.warning("no token obtained", extra={"auth_method": auth_method, "reason": outcome.reason})
+        facts = {"auth_method": auth_method, "reason": outcome.reason}
+        tell(lambda: log.warning("no token obtained", extra=facts))
         return
     life = state.store(outcome, generation)
-    log.info("token obtained", extra={"auth_method": auth_method, "life_seconds": life and round(life)})
+    tell(lambda: log.info("token obtained", extra={"auth_method": auth_method, "life_seconds": life and round(life)}))

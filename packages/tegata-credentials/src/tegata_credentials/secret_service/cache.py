@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
@@ -25,6 +26,7 @@ from tegata_credentials.secret_service.policy import CachePolicy
 from tegata_credentials.secret_service.timing import Timing
 from tegata_credentials.secret_service.workers import Workers
 from tegata_credentials.sources import SecretSource
+from tegata_credentials.telling import tell
 from tegata_credentials.versions import CURRENT, PENDING, SecretVersion
 
 log = logging.getLogger("tegata_credentials.secrets")
@@ -293,8 +295,8 @@ class SecretCache:
             outcome = self._fetch(slot)
         finally:
             self._land(slot, flight, outcome)
-        self._tell_duration(began)
-        self._tell(slot, outcome)
+        took = self.timing.ticks() - began
+        tell(lambda: self._tell_all(took, [(slot, outcome)]))
 
     def _fetch(self, slot: Slot) -> SecretVersion | SecretError:
         try:
@@ -317,10 +319,8 @@ class SecretCache:
                     self._board(slot, flight)  # one by one: the store may not allow the other call
                 else:
                     self._land(slot, flight, outcome)
-        self._tell_duration(began)
-        for slot, _ in boarding:
-            if slot.secret in found:
-                self._tell(slot, found[slot.secret])
+        took = self.timing.ticks() - began
+        tell(lambda: self._tell_all(took, [(slot, found[slot.secret]) for slot, _ in boarding if slot.secret in found]))
 
     def _fetch_many(self, secrets: list[str]) -> dict[str, SecretVersion | SecretError]:
         try:
@@ -346,6 +346,11 @@ class SecretCache:
             slot.flight = None
         flight.land()
 
+    def _tell_all(self, took: float, outcomes: Sequence[tuple[Slot, SecretVersion | SecretError]]) -> None:
+        self._tell_duration(took)
+        for slot, outcome in outcomes:
+            self._tell(slot, outcome)
+
     def _tell(self, slot: Slot, outcome: SecretVersion | SecretError) -> None:
         scheme = self._source.scheme
         facts = {"secret": outcome.secret, "stage": slot.stage, "source": scheme}
@@ -360,9 +365,8 @@ class SecretCache:
             self._observer.audit(figures.READ, version=outcome.version, **facts)
         self._tell_reads(slot)
 
-    def _tell_duration(self, began: float) -> None:
-        milliseconds = (self.timing.ticks() - began) * 1e3
-        self._observer.metric(figures.FETCH_DURATION, milliseconds, "Milliseconds", source=self._source.scheme)
+    def _tell_duration(self, seconds: float) -> None:
+        self._observer.metric(figures.FETCH_DURATION, seconds * 1e3, "Milliseconds", source=self._source.scheme)
         if isinstance(self._source, CountsRequests) and (requests := self._source.take_requests()):
             self._observer.metric(figures.STORE_CALLS, requests, source=self._source.scheme)
 
@@ -378,7 +382,8 @@ class SecretCache:
         if slot.stage != CURRENT or before.last_seen in (None, version.version):
             return
         with suppress(RuntimeError):  # of a program that is ending
-            self._tellers.submit(lambda: self._tell_callbacks(slot.secret, str(before.last_seen), version))
+            callbacks = partial(self._tell_callbacks, slot.secret, str(before.last_seen), version)
+            self._tellers.submit(lambda: tell(callbacks))
 
     def _tell_callbacks(self, secret: str, before: str, version: SecretVersion) -> None:
         self._observer.metric(figures.VERSION_CHANGED)
