@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import threading
 from typing import Any
 
@@ -12,6 +11,8 @@ from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from tegata_credentials.embedded_metrics import NAMESPACE, EmbeddedMetrics
+
+from .forking import in_child
 
 
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
@@ -124,21 +125,15 @@ def test_threads_lose_no_figure() -> None:
 
 
 def test_a_forked_process_neither_waits_for_a_lost_lock_nor_repeats_its_parents_figures() -> None:
-    read_end, write_end = os.pipe()
     out = io.StringIO()
     observer = EmbeddedMetrics(out)
     observer.metric("OfTheParent")
-    observer._lock.acquire()  # as a thread would hold it at this moment
-    child = os.fork()
-    if child == 0:
-        try:
-            observer.metric("OfTheChild")
-            observer.flush()
-            os.write(write_end, out.getvalue().encode())
-        finally:
-            os._exit(0)
-    observer._lock.release()
-    os.close(write_end)
-    with os.fdopen(read_end) as told:
-        assert [set(json.loads(line)) for line in told.read().splitlines()] == [{"_aws", "OfTheChild"}]
-    os.waitpid(child, 0)
+
+    def in_the_child() -> str:
+        observer.metric("OfTheChild")
+        observer.flush()
+        return out.getvalue()
+
+    with observer._lock:  # as a thread would hold it at this moment
+        told = in_child(in_the_child)
+    assert [set(json.loads(line)) for line in told.splitlines()] == [{"_aws", "OfTheChild"}]

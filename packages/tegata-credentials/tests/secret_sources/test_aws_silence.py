@@ -17,6 +17,8 @@ from tegata_credentials.errors import SecretError
 from tegata_credentials.signing_logs import unlogged
 from tegata_credentials.testing.leaks import text_of
 
+from ..forking import in_child  # noqa: TID252 - tests are no installed package
+
 VALUE = "value-that-nobody-may-see-91c2f7"
 SESSION_TOKEN = "session-token-of-the-role-0123456789"
 
@@ -73,7 +75,7 @@ def test_a_write_through_the_same_guard_is_silent_too(endpoint, at_debug):
     assert VALUE not in everything(at_debug)
 
 
-def test_an_answer_that_cannot_be_read_shows_nothing(endpoint, at_debug, monkeypatch: Any):
+def test_an_answer_that_cannot_be_read_shows_nothing(endpoint, at_debug):
     endpoint.put("s", VALUE, VersionStages=7)
     endpoint.answer = lambda *_: {"SecretString": [VALUE]}
     with pytest.raises(SecretError) as caught:
@@ -145,21 +147,14 @@ def test_threads_make_one_client_and_a_forked_process_makes_its_own(endpoint):
         thread.join()
     assert len({id(client) for client in clients}) == 1
     source.fetch("s")
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            same = source._client() is clients[0]
-            said = f"{source.fetch('s').text == VALUE} {same}"
-            source.close()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on with the tests
-            said = repr(error)
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        assert answer.read() == "True False"
-    os.waitpid(child, 0)
+
+    def in_the_child() -> str:
+        same = source._client() is clients[0]
+        said = f"{source.fetch('s').text == VALUE} {same}"
+        source.close()
+        return said
+
+    assert in_child(in_the_child) == "True False"
     assert source._client() is clients[0]
     assert source.fetch("s").text == VALUE
     source.close()
