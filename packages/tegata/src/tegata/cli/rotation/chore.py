@@ -22,6 +22,7 @@ from tegata.settings import Settings
 from tegata_credentials.observer import Observer
 
 CRON = "*/5 * * * *"
+_FAILURES = {"failed", "misconfigured", "needs_a_person"}
 _log = structlog.get_logger("tegata.rotation")
 
 
@@ -51,7 +52,7 @@ class Rotations:
             stopping.set()
             await working
             raise
-        failed = [result.name for result in results if result.state in {"failed", "needs_a_person"}]
+        failed = [result.name for result in results if result.state in _FAILURES]
         if failed:
             raise RotationsFailed(f"not rotated: {', '.join(failed)}")
         return dict(Counter(result.state for result in results))
@@ -78,7 +79,7 @@ def _tell(result: Result) -> None:
             _log.warning(
                 "secret_rotation_failed", name=result.name, reason=result.reason, still_valid=result.still_valid
             )
-        case "needs_a_person":
+        case "misconfigured" | "needs_a_person":
             _log.error(
                 "secret_rotation_needs_a_person",
                 name=result.name,

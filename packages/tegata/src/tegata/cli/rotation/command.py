@@ -10,17 +10,18 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure
+from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.rotation.creating import create
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.known import known_secret, known_secrets
-from tegata.cli.rotation.running import Result, attempt, due, roll_back, rotate_due
+from tegata.cli.rotation.running import Result, attempt, due, is_misconfigured, roll_back, rotate_due
 from tegata.cli.rotation.stores import Stores
 from tegata.cli.rotation.telling import (
     Standing,
     document_of,
     document_of_standing,
     exit_code,
+    exit_code_of_standings,
     lines_of,
     lines_of_standing,
 )
@@ -88,7 +89,7 @@ def run_status(name: str | None, *, probe: bool, as_document: bool) -> int:
         print(json.dumps({"secrets": [document_of_standing(standing, now) for standing in standings]}))
     else:
         _print_blocks(lines_of_standing(standing, now) for standing in standings)
-    return FOUND if any(standing.needs_a_look(now) for standing in standings) else OK
+    return exit_code_of_standings(standings, now)
 
 
 def _standing(stores: Stores, secret: RotatedSecret, *, probe: bool) -> Standing:
@@ -96,7 +97,7 @@ def _standing(stores: Stores, secret: RotatedSecret, *, probe: bool) -> Standing
         driver, id_ = stores.driver_of(secret)
         return Standing(secret, due(stores, secret), driver.status(id_, probe=probe))
     except CredentialError as error:
-        return Standing(secret, problem=str(error))
+        return Standing(secret, problem=str(error), is_misconfigured=is_misconfigured(error))
 
 
 def _confirm(secret: RotatedSecret) -> None:

@@ -15,17 +15,28 @@ from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.stores import Stores
 from tegata_credentials.errors import CredentialError, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Outcome, RotationDriver
-from tegata_credentials.rotation.errors import NotYet, RotationError, TestFailed
+from tegata_credentials.rotation.errors import (
+    DatabaseConnectionError,
+    NotYet,
+    PasswordUpdateError,
+    RotationError,
+    TestFailed,
+)
+from tegata_credentials.rotation.plans import PlanError, SingleUserPlan
+from tegata_credentials.rotation.ports import Labels
 from tegata_credentials.versions import CURRENT
 
 Act = Literal["rotate", "rollback"]
-State = Literal["rotated", "returned", "not_due", "waiting", "failed", "needs_a_person"]
+State = Literal["rotated", "returned", "not_due", "waiting", "failed", "misconfigured", "needs_a_person"]
 _PASSES = (SecretThrottled, SecretUnavailable)
+# What a strategy raises of these after the change says so itself.
+_BEFORE_THE_CHANGE = (DatabaseConnectionError, PasswordUpdateError, TestFailed)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one secret. `reason` says why it waits or failed, `still_valid` what works all the same."""
+    """What became of one secret. `reason` says why it waits or failed, `still_valid` what works all the same, if that
+    is known."""
 
     name: str
     state: State
@@ -101,7 +112,7 @@ def rotate_if_due(stores: Stores, secret: RotatedSecret, now: Callable[[], float
         if not due(stores, secret).is_due(now()):
             return Result(secret.name, "not_due")
     except CredentialError as error:
-        return _failed(secret, error)
+        return _failed(secret, error, None)
     return attempt(stores, secret, lambda driver, name: driver.rotate(name))
 
 
@@ -115,13 +126,13 @@ def attempt(
     stores: Stores, secret: RotatedSecret, do: Callable[[RotationDriver, str], Outcome], act: Act = "rotate"
 ) -> Result:
     """Do something with the driver of a secret, and tell what came of it. Raises `CommandFailure`."""
+    before: Labels | None = None
     try:
-        driver, name = stores.driver_of(secret)
-        outcome = do(driver, name)
-    except NotYet as error:
-        return Result(secret.name, "waiting", retry_after=error.retry_after, reason=str(error), act=act)
+        store, name = stores.store_of(secret)
+        before = store.labels(name)
+        outcome = do(stores.driver_of(secret)[0], name)
     except CredentialError as error:
-        return _failed(secret, error, act)
+        return _failed(secret, error, before, act)
     return Result(
         secret.name,
         outcome.state,
@@ -129,14 +140,42 @@ def attempt(
         outcome.resumed,
         outcome.retry_after,
         outcome.reason,
+        _still_valid(secret, None, before) if outcome.state == "waiting" else "",
     )
 
 
-def _failed(secret: RotatedSecret, error: CredentialError, act: Act = "rotate") -> Result:
+def is_misconfigured(error: CredentialError) -> bool:
+    """Whether only somebody who installs something, or corrects a document, can help."""
+    # The kit says so in one form of words, of a store as well, whose errors have only a few classes.
+    return isinstance(error, PlanError) or "is not installed: install `" in str(error)
+
+
+def _failed(secret: RotatedSecret, error: CredentialError, before: Labels | None, act: Act = "rotate") -> Result:
+    told = Result(
+        secret.name,
+        "needs_a_person",
+        reason=str(error),
+        still_valid=_still_valid(secret, error, before),
+        act=act,
+    )
+    if isinstance(error, NotYet):
+        return replace(told, state="waiting", retry_after=error.retry_after)
+    if is_misconfigured(error):
+        return replace(told, state="misconfigured")
     if isinstance(error, RotationError):
         passes = error.is_retryable and not (act == "rollback" and isinstance(error, TestFailed))
-        still_valid = error.still_valid
     else:
-        passes, still_valid = isinstance(error, _PASSES), RotationError.still_valid
-    state: State = "failed" if passes else "needs_a_person"
-    return Result(secret.name, state, reason=str(error), still_valid=still_valid, act=act)
+        passes = isinstance(error, _PASSES)
+    return replace(told, state="failed") if passes else told
+
+
+def _still_valid(secret: RotatedSecret, error: CredentialError | None, before: Labels | None) -> str:
+    """Return what works all the same, as far as it is known; `before` are the labels as they were found."""
+    usual = RotationError.still_valid
+    if isinstance(error, RotationError) and error.still_valid != usual:
+        return error.still_valid
+    if before is None or before.holder(CURRENT) is None:
+        return ""
+    # A single user's current value is refused from the change of its password until the rotation has ended.
+    is_before_the_change = before.unfinished is None and isinstance(error, _BEFORE_THE_CHANGE)
+    return "" if isinstance(secret.plan, SingleUserPlan) and not is_before_the_change else usual

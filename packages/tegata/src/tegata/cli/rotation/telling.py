@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from tegata.cli.failures import FOUND, OK, UNAVAILABLE, WAITING
+from tegata.cli.failures import FOUND, OK, UNAVAILABLE, USAGE, WAITING
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.running import Act, Due, Result, State
 from tegata_credentials.rotation.driver import LabelStatus, SecretStatus
@@ -18,9 +18,10 @@ _EXIT: Mapping[State, int] = {
     "not_due": OK,
     "waiting": WAITING,
     "failed": UNAVAILABLE,
+    "misconfigured": USAGE,
     "needs_a_person": FOUND,
 }
-_GRAVEST = (FOUND, UNAVAILABLE, WAITING, OK)
+_GRAVEST = (FOUND, USAGE, UNAVAILABLE, WAITING, OK)
 _DONE: Mapping[Act, str] = {"rotate": "rotated", "rollback": "rolled back"}
 _NEXT: Mapping[Act, str] = {
     "rotate": "mend that, then `tegata secrets rotate {name}`.",
@@ -32,8 +33,17 @@ _OVERDUE_SECONDS = 24 * 3600
 
 def exit_code(results: Sequence[Result]) -> int:
     """Return the gravest."""
-    found = {_EXIT[result.state] for result in results}
-    return next((code for code in _GRAVEST if code in found), OK)
+    return _gravest({_EXIT[result.state] for result in results})
+
+
+def exit_code_of_standings(standings: Sequence[Standing], now: float) -> int:
+    """Return the gravest: whether somebody should look at one, or whether one could not be asked as things are set."""
+    codes = {USAGE if each.is_misconfigured else FOUND for each in standings if each.needs_a_look(now)}
+    return _gravest(codes)
+
+
+def _gravest(codes: Set[int]) -> int:
+    return next((code for code in _GRAVEST if code in codes), OK)
 
 
 def lines_of(result: Result) -> Iterator[str]:
@@ -48,13 +58,21 @@ def lines_of(result: Result) -> Iterator[str]:
             yield f"{name}: not due"
         case "waiting":
             yield f"{name}: begun and not finished yet: {said}"
-            yield f"  Still true: the current value is unchanged and valid. Next: {_again(result)}"
+            yield f"  {_still_true(result)}Next: {_again(result)}"
         case "failed":
             yield f"{name}: not {_DONE[result.act]}: {said}"
-            yield f"  Still true: {result.still_valid}. Next: run it again; what was begun goes on, nothing is lost."
+            yield f"  {_still_true(result)}Next: run it again; what was begun goes on, nothing is lost."
+        case "misconfigured":
+            yield f"{name}: not {_DONE[result.act]}: {said}"
+            if result.still_valid:
+                yield f"  {_still_true(result)}".rstrip()
         case "needs_a_person":
             yield f"{name}: not {_DONE[result.act]}, and trying again alone will not help: {said}"
-            yield f"  Still true: {result.still_valid}. Next: {_NEXT[result.act].format(name=name)}"
+            yield f"  {_still_true(result)}Next: {_NEXT[result.act].format(name=name)}"
+
+
+def _still_true(result: Result) -> str:
+    return f"Still true: {result.still_valid}. " if result.still_valid else ""
 
 
 def _again(result: Result) -> str:
@@ -77,6 +95,7 @@ class Standing:
     due: Due | None = None
     status: SecretStatus | None = None
     problem: str = ""
+    is_misconfigured: bool = False
 
     def labels(self, now: float) -> Sequence[LabelStatus]:
         """Return the labels, the current one's age also where the store knows only when the version was made."""
