@@ -145,14 +145,15 @@ class FileVersions:
         with _told(secret):
             place = self._found(secret)
             book = _read_book(place)
-            if version is None:
-                stage = stage or CURRENT
-                if stage not in book.marks:
-                    raise SecretNotFound(secret, f"no version is {stage}")
-                version = book.marks[stage].version
-            if version not in book.made or (stage is not None and stage not in book.stages(version)):
-                raise SecretNotFound(secret, f"there is no version {version[:64]}, or it is not {stage or 'kept'}")
-            return SecretVersion(secret, version, read(place / VERSIONS / version), book.stages(version))
+            while True:
+                found = _chosen(secret, book, stage, version)
+                try:
+                    return SecretVersion(secret, found, read(place / VERSIONS / found), book.stages(found))
+                except FileNotFoundError:
+                    # Rotations may have gone on since the labels were read, until this version was swept away.
+                    before, book = book, _read_book(place)
+                    if book == before:
+                        raise
 
     def announce(self, secret: str, token: str) -> None:
         """Give AWSPENDING to `token`, which has no value yet. The same again changes nothing.
@@ -297,6 +298,18 @@ def _read_book(place: Path) -> _Book:
     ):
         raise Broken(f"{LABELS} contradicts itself")
     return book
+
+
+def _chosen(secret: str, book: _Book, stage: str | None, version: str | None) -> str:
+    """Return the version that is meant. Raises `SecretNotFound`."""
+    if version is None:
+        stage = stage or CURRENT
+        if stage not in book.marks:
+            raise SecretNotFound(secret, f"no version is {stage}")
+        version = book.marks[stage].version
+    if version not in book.made or (stage is not None and stage not in book.stages(version)):
+        raise SecretNotFound(secret, f"there is no version {version[:64]}, or it is not {stage or 'kept'}")
+    return version
 
 
 def _commit(place: Path, book: _Book) -> None:
