@@ -15,6 +15,7 @@ from tegata_credentials.testing.leaks import find_leaks
 from tegata_credentials.testing.outputs import keep, remember
 
 from .cases import Case
+from .driving import Lock, Scene, a_directory, a_memory
 from .worlds import Server, World, make_world
 from .worlds import start as start_server
 
@@ -74,3 +75,22 @@ def world(server: Server) -> World:
 @pytest.fixture
 def case() -> Case:
     return Case()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory in memory where there is one: every change of a store of files waits for the disk several times."""
+    with tempfile.TemporaryDirectory(prefix="rotation-", dir=fastest_directory()) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(params=[a_directory, a_memory], ids=["directory", "memory"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
+    """A secret in each kind of store, with a driver to rotate it."""
+    return Scene(request.param(tmp_path / "secrets" if request.param is a_directory else None), Lock())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Scene:
+    """The same in files alone."""
+    return Scene(a_directory(tmp_path / "secrets"), Lock())

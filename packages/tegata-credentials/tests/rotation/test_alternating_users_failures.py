@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import uuid
 from contextlib import closing, contextmanager
 
 import psycopg
@@ -150,15 +152,35 @@ def test_a_refused_password_and_an_unknown_user_are_told_alike(world):
 @pytest.mark.parametrize(
     ("there", "back", "says"),
     [
-        ('alter role "{second}" nologin', 'alter role "{second}" login', "may not log in"),
-        ("alter role \"{second}\" valid until '2020-01-01'", "alter role \"{second}\" valid until 'infinity'", "past"),
-        ('revoke "{group}" from "{second}"', 'grant "{group}" to "{second}"', "is no member of"),
-        ('alter role "{second}" reset role', "alter role \"{second}\" set role = '{group}'", "does not become"),
-        ('alter role "{second}" rename to "{second}x"', 'alter role "{second}x" rename to "{second}"', "no role"),
+        (
+            'alter role "{second}" nologin',
+            'alter role "{second}" login',
+            'may not log in: alter role "{second}" login',
+        ),
+        (
+            "alter role \"{second}\" valid until '2020-01-01'",
+            "alter role \"{second}\" valid until 'infinity'",
+            "past: alter role \"{second}\" valid until 'infinity'",
+        ),
+        (
+            'revoke "{group}" from "{second}"',
+            'grant "{group}" to "{second}"',
+            'is no member of {group}: grant "{group}" to "{second}"',
+        ),
+        (
+            'alter role "{second}" reset role',
+            "alter role \"{second}\" set role = '{group}'",
+            'at login: alter role "{second}" set role = "{group}"',
+        ),
+        (
+            'alter role "{second}" rename to "{second}x"',
+            'alter role "{second}x" rename to "{second}"',
+            "no role {second}: an administrator runs the set-up, which `tegata-credentials pair --group {group}` prints",
+        ),
         (
             'revoke execute on function "{group}_rotation".set_verifier from "{group}_rotator"',
             'grant execute on function "{group}_rotation".set_verifier to "{group}_rotator"',
-            "may not set the password",
+            "may not set the password: an administrator runs the set-up, which `tegata-credentials pair --group {group}`",
         ),
     ],
     ids=["no login", "password has ended", "no member", "no set role", "no role", "no right"],
@@ -169,7 +191,7 @@ def test_a_role_that_is_not_as_the_set_up_makes_it_stops_the_rotation(created, t
     with altered(world.server, there.format(**names), back.format(**names)):
         error = refusal(world, token)
     assert type(error) is PasswordUpdateError
-    assert says in str(error)
+    assert says.format(**names) in str(error)
     assert not error.is_retryable
     assert str(error).endswith("the current credential is unchanged and valid; a person has to look into this")
     assert unchanged(world)
@@ -258,13 +280,41 @@ def test_failures_of_the_change_are_told_apart_by_sqlstate(sqlstate, kind):
     assert (sqlstate or "unknown") in str(error)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    ['alter role "{second}" nologin', 'revoke "{group}" from "{second}"', 'alter role "{second}" reset role'],
+    ids=["no login", "no member", "no set role"],
+)
+def test_what_a_message_says_to_paste_mends_it(created, broken):
+    world, token = created
+    world.server.execute(broken.format(group=world.pair.group, second=world.pair.second))
+    cure = re.search(r": ((?:alter|grant) [^;]+)", str(refusal(world, token)))
+    world.server.execute(cure[1])
+    world.rotate(token)
+    assert world.document()["username"] == world.pair.second
+
+
+def test_a_rotator_by_another_name_stands_in_the_command_of_the_set_up(server, new_world):
+    turner = f"turner_{uuid.uuid4().hex[:8]}"
+    world = new_world(server, rotator=turner)
+    token = world.announce()
+    world.do("createSecret", token)
+    server.execute(f'drop function "{world.pair.setter_schema}".set_verifier')
+    error = refusal(world, token)
+    assert f"`tegata-credentials pair --group {world.pair.group} --rotator {turner}`" in str(error)
+
+
 # The test.
 
 
 @pytest.mark.parametrize(
     ("there", "back", "says"),
     [
-        ('alter role "{second}" reset role', "alter role \"{second}\" set role = '{group}'", "and not as"),
+        (
+            'alter role "{second}" reset role',
+            "alter role \"{second}\" set role = '{group}'",
+            'and not as {group}: grant "{group}" to "{second}"; alter role "{second}" set role = "{group}"',
+        ),
         ('alter role "{second}" nologin', 'alter role "{second}" login', "refuses"),
         ('revoke "{group}" from "{second}"', 'grant "{group}" to "{second}"', "and not as"),
     ],
@@ -278,7 +328,7 @@ def test_a_login_that_does_not_work_as_it_should_never_becomes_current(created, 
         for step in ("testSecret", "finishSecret"):
             error = refusal(world, token, step)
             assert type(error) is TestFailed
-            assert says in str(error)
+            assert says.format(**names) in str(error)
     assert world.document()["username"] == world.pair.first
     world.rotate(token)
     assert world.document()["username"] == world.pair.second

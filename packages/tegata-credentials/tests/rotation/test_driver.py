@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tegata.testing.clusters import fastest_directory
 from tegata_credentials.errors import SecretAccessDenied, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Patience, RotationDriver
 from tegata_credentials.rotation.errors import NotYet, PasswordUpdateError, RotationBusy, RotationRefused, TestFailed
@@ -19,24 +15,7 @@ from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.steps import Rotation
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
-from .driving import NAME, Lock, Scene, a_directory, a_memory
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A directory in memory where there is one: every change waits for the disk several times."""
-    with tempfile.TemporaryDirectory(prefix="driver-", dir=fastest_directory()) as directory:
-        yield Path(directory)
-
-
-@pytest.fixture(params=[a_directory, a_memory], ids=["directory", "memory"])
-def scene(request: pytest.FixtureRequest, tmp_path: Any) -> Scene:
-    return Scene(request.param(tmp_path / "secrets" if request.param is a_directory else None), Lock())
-
-
-@pytest.fixture
-def files(tmp_path: Any) -> Scene:
-    return Scene(a_directory(tmp_path / "secrets"), Lock())
+from .driving import NAME
 
 
 def test_a_rotation_makes_the_new_value_current_and_keeps_the_old_one(scene):

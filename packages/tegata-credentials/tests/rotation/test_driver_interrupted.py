@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tegata.testing.clusters import fastest_directory
 from tegata_credentials.rotation.driver import RotationDriver
 from tegata_credentials.rotation.errors import RotationBusy
 from tegata_credentials.rotation.steps import Rotation
@@ -19,23 +15,6 @@ from tegata_credentials.testing.version_store import MemoryVersions
 from tegata_credentials.versions import CURRENT, PREVIOUS
 
 from .driving import NAME, Crash, Fragile, Lock, Scene, a_directory, a_memory
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A directory in memory where there is one: every change waits for the disk several times."""
-    with tempfile.TemporaryDirectory(prefix="driver-", dir=fastest_directory()) as directory:
-        yield Path(directory)
-
-
-@pytest.fixture(params=[a_directory, a_memory], ids=["directory", "memory"])
-def scene(request: pytest.FixtureRequest, tmp_path: Any) -> Scene:
-    return Scene(request.param(tmp_path / "secrets" if request.param is a_directory else None), Lock())
-
-
-@pytest.fixture
-def files(tmp_path: Any) -> Scene:
-    return Scene(a_directory(tmp_path / "secrets"), Lock())
 
 
 @pytest.mark.parametrize("afterwards", [False, True], ids=["before the call", "after the call"])

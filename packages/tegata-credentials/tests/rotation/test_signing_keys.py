@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import tempfile
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from joserfc.jwk import JWKRegistry
 
-from tegata.testing.clusters import fastest_directory
 from tegata_credentials.errors import SecretMalformed
 from tegata_credentials.rotation.driver import RotationDriver
 from tegata_credentials.rotation.errors import NotYet, TestFailed
@@ -84,13 +80,6 @@ def is_good(token: str, jwks: dict[str, Any]) -> bool:
         return False
     jwt.decode(token, jwt.PyJWK(found[0]).key, algorithms=[found[0]["alg"]])
     return True
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A directory in memory where there is one: every change waits for the disk several times."""
-    with tempfile.TemporaryDirectory(prefix="signing-keys-", dir=fastest_directory()) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture

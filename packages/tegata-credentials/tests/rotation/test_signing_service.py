@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +19,6 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, KeySet
 
-from tegata.testing.clusters import fastest_directory
 from tegata_credentials.rotation.driver import RotationDriver
 from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.ports import Labels
@@ -152,12 +149,6 @@ class World:
         return done
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="signing-service-", dir=fastest_directory()) as directory:
-        yield Path(directory)
-
-
 def a_world(place: Path, kind: type[FileVersions], **options: Any) -> World:
     clock = Clock()
     strategy = SigningKeys(now=clock, **{"jwks_age": timedelta(seconds=AGE), "skew": timedelta(seconds=TICK)} | options)
@@ -167,15 +158,15 @@ def a_world(place: Path, kind: type[FileVersions], **options: Any) -> World:
 @pytest.mark.parametrize(
     "kind", [FileVersions, Forgetful], ids=["a store that knows the time", "a store that does not"]
 )
-def test_twenty_rotations_refuse_no_token(place, kind, count):
-    world = a_world(place, kind)
+def test_twenty_rotations_refuse_no_token(tmp_path, kind, count):
+    world = a_world(tmp_path, kind)
     done = world.live(ROTATIONS)
     count("signing keys", rotations=done, tokens_checked=world.checked, refused=world.refused)
     assert (done, world.refused) == (ROTATIONS, 0)
     assert world.checked > 3000
 
 
-def test_without_waiting_some_would_be_refused(place):
-    world = a_world(place, FileVersions, jwks_age=timedelta(0), skew=timedelta(0))
+def test_without_waiting_some_would_be_refused(tmp_path):
+    world = a_world(tmp_path, FileVersions, jwks_age=timedelta(0), skew=timedelta(0))
     world.live(5)
     assert world.refused > 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 
 import pytest
 
-from tegata_credentials.errors import CredentialError, SecretNotFound, SecretUnavailable
+from tegata_credentials.errors import SecretNotFound, SecretUnavailable
 from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationRefused, TestFailed
 from tegata_credentials.rotation.event import STEPS
 from tegata_credentials.rotation.steps import Rotation
@@ -15,6 +14,7 @@ from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS
 
 from .cases import VALUE, Fake
+from .deliveries import deliver_at_once
 
 
 def test_four_steps_make_the_new_value_current_and_the_old_one_previous(case):
@@ -212,22 +212,8 @@ def test_a_twin_that_was_quicker_has_made_the_value(case):
 
 
 def test_invocations_in_parallel_make_one_value_and_one_promotion(case):
-    token, failures, barrier = case.announce(), [], threading.Barrier(8)
-
-    def run():
-        for step in STEPS:
-            barrier.wait(10)
-            try:
-                case.do(step, token)
-            except CredentialError as error:
-                failures.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert failures == []
+    token = case.announce()
+    assert deliver_at_once(8, lambda step: case.do(step, token)) == []
     assert (case.labels.holder(CURRENT), case.labels.holder(PREVIOUS)) == (token, case.first)
     assert len(case.labels.versions) == 2
 
