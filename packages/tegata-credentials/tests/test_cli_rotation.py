@@ -17,6 +17,7 @@ from psycopg.pq import PGconn
 from tegata.testing.clusters import Cluster
 from tegata_credentials.cli import main
 from tegata_credentials.errors import CredentialError
+from tegata_credentials.rotation.plans import PlanError, read_plans
 from tegata_credentials.rotation.postgres.scram import scram_verifier
 from tegata_credentials.testing.outputs import remember
 
@@ -80,6 +81,25 @@ def test_names_that_postgresql_cannot_hold_are_refused(capsys: pytest.CaptureFix
     assert main(["pair", "--group", "g" * 64]) == 2
     assert main(["pair", "--group", "same", "--logins", "same", "other"]) == 2
     assert capsys.readouterr().err.count("tegata-credentials pair: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [(["--group", "Shop"], "group"), (["--group", "shop", "--logins", "Shop_1", "shop_2"], "pair.0")],
+    ids=["the group", "a login"],
+)
+def test_names_that_a_plan_could_not_say_are_refused_in_the_words_of_the_plan(
+    words: list[str], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pair", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    names = {"group": "Shop"} if field == "group" else {"group": "shop", "pair": ["Shop_1", "shop_2"]}
+    with pytest.raises(PlanError) as refused:
+        read_plans(json.dumps({"secret": "db", "strategy": "alternating-users", **names}))
+    _, _, of_the_plan = str(refused.value).partition(f".{field}: ")
+    _, _, of_the_command = said.err.strip().partition(": ")[2].partition(": ")
+    assert of_the_command == of_the_plan != ""
 
 
 def test_without_the_password_no_sql_is_printed_that_would_make_a_rotator_without_one(

@@ -48,9 +48,13 @@ def print_pair(chosen: argparse.Namespace) -> int:
     from tegata_credentials.rotation.postgres.pair import LoginPair, identifier
     from tegata_credentials.rotation.postgres.scram import scram_verifier
     from tegata_credentials.rotation.postgres.setup import setup_sql
+    from tegata_credentials.rotation.role_names import check_role_name
 
     rotator = chosen.rotator or f"{chosen.group}_rotator"
     try:
+        check_role_name("--group", chosen.group)
+        for login in chosen.logins or ():
+            check_role_name("--logins", login)
         pair = LoginPair(chosen.group, *chosen.logins) if chosen.logins else LoginPair.of(chosen.group)
         sql = setup_sql(pair, rotator)
         if chosen.rotator_password_from is not None:

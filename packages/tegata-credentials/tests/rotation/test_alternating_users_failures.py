@@ -175,12 +175,12 @@ def test_a_refused_password_and_an_unknown_user_are_told_alike(world):
         (
             'alter role "{second}" rename to "{second}x"',
             'alter role "{second}x" rename to "{second}"',
-            "no role {second}: an administrator runs the set-up, which `tegata-credentials pair --group {group}` prints",
+            "no role {second}: an administrator runs the set-up, which `tegata-credentials pair --group {group}` ",
         ),
         (
             'revoke execute on function "{group}_rotation".set_verifier from "{group}_rotator"',
             'grant execute on function "{group}_rotation".set_verifier to "{group}_rotator"',
-            "may not set the password: an administrator runs the set-up, which `tegata-credentials pair --group {group}`",
+            "may not set the password: an administrator runs the set-up, which `tegata-credentials pair --group ",
         ),
     ],
     ids=["no login", "password has ended", "no member", "no set role", "no role", "no right"],

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tegata_credentials.errors import CredentialError
+from tegata_credentials.rotation import role_names
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_ROLE = r"^[a-z_][a-z0-9_$]{0,62}$"
 
 
 class PlanError(CredentialError):
@@ -39,7 +39,7 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Role = Annotated[str, Field(pattern=_ROLE)]
+Role = Annotated[str, Field(pattern=role_names.PATTERN)]
 
 
 class _Plan(BaseModel):

@@ -14,6 +14,7 @@ from tegata_credentials.rotation.postgres.sessions import Session, StatementFail
 # PostgreSQL documentation, "pg_authid": a text of this form is kept as it is; any other would be taken for a password.
 _VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+", re.ASCII)
 
+_LOCK = "select pg_catalog.pg_try_advisory_xact_lock(%s), session_user::text"
 _ROLE = "select rolcanlogin, coalesce(rolvaliduntil <= now(), false), oid from pg_catalog.pg_roles where rolname = %s"
 _GROUP = (
     "select pg_catalog.pg_has_role(%s::oid, g.oid, 'member'), "
@@ -49,44 +50,55 @@ def change_password(
     `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless the
     connection broke at the commit: then a repetition finds out.
     """
+    rotator = None
     try:
         # A login of the pair becomes the group by itself, and an administrator may too: nobody's rights but its own.
         session.execute("set role none")
         # The owner of the database decides what is found first, and an administrator would run what it finds.
         session.execute("set search_path = pg_catalog, pg_temp")
-        ((is_free,),) = session.execute("select pg_catalog.pg_try_advisory_xact_lock(%s)", lock_key(secret))
+        ((is_free, rotator),) = session.execute(_LOCK, lock_key(secret))
         if not is_free:
             raise RotationBusy("another invocation is setting the password of this secret")
         recheck()
-        _check_role(session, login.username, pair)
+        _check_role(session, login.username, pair, rotator)
         session.execute(*_statement(session, login, pair))
         session.commit()
     except StatementFailed as failed:
-        failure = update_error(failed)
+        failure = update_error(failed, None if pair is None else _set_up(pair, rotator))
     else:
         return
     raise failure
 
 
-def _check_role(session: Session, username: str, pair: LoginPair | None) -> None:
-    found = session.execute(_ROLE, username)
+def _check_role(session: Session, username: str, pair: LoginPair | None, rotator: str) -> None:
+    found, role = session.execute(_ROLE, username), identifier(username)
     if not found:
-        raise PasswordUpdateError(f"there is no role {username}: run the set-up, which makes the roles")
+        cure = f"create role {role} login" if pair is None else _set_up(pair, rotator)
+        raise PasswordUpdateError(f"there is no role {username}: {cure}")
     can_login, has_ended, oid = found[0]
     if not can_login:
-        raise PasswordUpdateError(f"the role {username} may not log in: alter role {identifier(username)} login")
+        raise PasswordUpdateError(f"the role {username} may not log in: alter role {role} login")
     if has_ended:
-        raise PasswordUpdateError(f"the password of {username} has an end that is past: set VALID UNTIL 'infinity'")
+        raise PasswordUpdateError(
+            f"the password of {username} has an end that is past: alter role {role} valid until 'infinity'"
+        )
     if pair is None:
         return
     group = session.execute(_GROUP, oid, oid, pair.group, pair.group, pair.group)
     if not group:
-        raise PasswordUpdateError(f"there is no role {pair.group}: run the set-up, which makes the roles")
+        raise PasswordUpdateError(f"there is no role {pair.group}: {_set_up(pair, rotator)}")
     is_member, becomes = group[0]
     if not is_member:
-        raise PasswordUpdateError(f"{username} is no member of {pair.group}: run the set-up")
+        raise PasswordUpdateError(f"{username} is no member of {pair.group}: grant {identifier(pair.group)} to {role}")
     if not becomes:
-        raise PasswordUpdateError(f"{username} does not become {pair.group} at login: run the set-up")
+        raise PasswordUpdateError(
+            f"{username} does not become {pair.group} at login: alter role {role} set role = {identifier(pair.group)}"
+        )
+
+
+def _set_up(pair: LoginPair, rotator: str | None) -> str:
+    """Say what to paste. An administrator who needs no set-up is named as the rotator too, which does no harm."""
+    return f"an administrator runs the set-up, which `{pair.set_up(rotator)}` prints (in Tegata `tegata secrets setup`)"
 
 
 def _statement(session: Session, login: Login, pair: LoginPair | None) -> tuple[str, *tuple[object, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 
 from tegata_credentials.errors import CredentialError
@@ -51,6 +52,19 @@ class LoginPair:
         if len(name.encode()) <= _LONGEST:
             return name
         return f"rotation_{hashlib.sha256(self.group.encode()).hexdigest()[:32]}"
+
+    def set_up(self, rotator: str | None = None) -> str:
+        """Return the command that prints the SQL of the set-up; `rotator` is who is to set the passwords.
+
+        >>> LoginPair.of("app").set_up(), LoginPair("app", "one", "two").set_up("turner")
+        ('tegata-credentials pair --group app', 'tegata-credentials pair --group app --logins one two --rotator turner')
+        """
+        words = ["tegata-credentials", "pair", "--group", self.group]
+        if self.logins != (f"{self.group}_a", f"{self.group}_b"):
+            words += ["--logins", *self.logins]
+        if rotator not in (None, f"{self.group}_rotator"):
+            words += ["--rotator", str(rotator)]
+        return shlex.join(words)
 
     def other(self, username: str) -> str:
         """Return whose turn is next. Raises `RotationRefused` for a role that is not of the pair."""

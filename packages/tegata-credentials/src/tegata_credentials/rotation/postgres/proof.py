@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from tegata_credentials.rotation.errors import NotYet, TestFailed
+from tegata_credentials.rotation.postgres.pair import identifier
 from tegata_credentials.rotation.postgres.secret import DatabaseSecret, Login, Place
 from tegata_credentials.rotation.postgres.sessions import LoginRefused, Session, Sessions, StatementFailed
 
@@ -76,5 +77,13 @@ def _check_session(session: Session, login: Login, role: str, canary: str) -> No
     if user != login.username:
         raise TestFailed(f"the login as {login.username} is one of {user}: something between here and there maps users")
     if became != role:
-        raise TestFailed(f"{login.username} works as {became} and not as {role}: run the set-up")
+        raise TestFailed(f"{user} works as {became} and not as {role}: {_cure(user, role)}")
     session.execute(canary)
+
+
+def _cure(user: str, role: str) -> str:
+    """Return what an administrator pastes into psql."""
+    login, group = identifier(user), identifier(role)
+    if user == role:
+        return f"alter role {login} reset role"
+    return f"grant {group} to {login}; alter role {login} set role = {group}"

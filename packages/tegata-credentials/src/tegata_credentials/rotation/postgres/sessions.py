@@ -73,22 +73,34 @@ class Sessions(Protocol):
 # PostgreSQL documentation, "PostgreSQL Error Codes".
 _GONE = ("08", "57P0", "53", "58")
 _AGAIN = ("40001", "40P01", "55P03", "57014", "XX000")  # XX000: "tuple concurrently updated"
+_READ_ONLY = (
+    "the server is read-only: it is a replica, or is being switched over; the secret's host has to be the writer"
+)
 _CURES = {
-    "25006": "the server is read-only: it is a replica, or is being switched over; the secret's host has to be the "
-    "writer",
-    "42501": "this login may not set the password: run the set-up for it, or name another administrator's secret",
-    "42704": "there is no such role: run the set-up, which makes the roles",
-    "42883": "the function that sets the password is not there: run the set-up",
-    "3F000": "the schema of the function that sets the password is not there: run the set-up",
+    "25006": _READ_ONLY,
+    "42501": "this login may not set the password: name another administrator's secret",
+    "42704": "there is no such role",
+}
+# Of a pair, which something makes.
+_MISSING = {
+    "42501": "this login may not set the password",
+    "42704": "there is no such role",
+    "42883": "the function that sets the password is not there",
+    "3F000": "the schema of the function that sets the password is not there",
 }
 
 
-def update_error(failed: StatementFailed) -> RotationError:
-    """Return what the failure of a change means; the transaction is taken back, so the password is what it was."""
+def update_error(failed: StatementFailed, set_up: str | None = None) -> RotationError:
+    """Return what the failure of a change means; the transaction is taken back, so the password is what it was.
+
+    `set_up` says how the roles of a pair are made.
+    """
     state = failed.sqlstate or ""
     if state.startswith(_GONE):
         return DatabaseConnectionError(f"the database gave up while the password was being set (SQLSTATE {state})")
     if state in _AGAIN:
         return RotationBusy(f"something else is changing the same role (SQLSTATE {state})")
     cure = _CURES.get(state, "look into the server's log")
+    if set_up is not None and state in _MISSING:
+        cure = f"{_MISSING[state]}: {set_up}"
     return PasswordUpdateError(f"the password could not be set: {cure} (SQLSTATE {state or 'unknown'})")
