@@ -195,6 +195,25 @@ def test_an_accepted_login_ends_earlier_doubts():
     assert entry.accepted("v1").doubted("v1", START, POLICY).is_doubted
 
 
+def test_who_has_waited_is_heard_whatever_was_known_before_and_of_a_crowd_one():
+    entry = Entry().landed(version("v1"), 0, START, POLICY, 0.0)
+    waited = START.after(5.0)
+    heard = entry.insisted(START.ticks + 1.0, waited, POLICY)
+    assert heard.is_doubted
+    looked = heard.landed(version("v1"), heard.generation, waited, POLICY, 0.0)
+    assert looked.insisted(START.ticks + 2.0, waited.after(3.0), POLICY) is looked, "somebody has looked meanwhile"
+    assert looked.insisted(waited.ticks + 0.1, waited.after(0.2), POLICY) is looked, "a moment ago"
+    assert looked.insisted(waited.ticks + 0.1, waited.after(0.3), POLICY).is_doubted
+
+
+def test_who_has_waited_does_not_hear_an_old_failure_again():
+    failed = Entry().failed(SecretNotFound("db"), START, POLICY, 0.0)
+    now = START.after(5.0)
+    assert failed.refusal(now) is not None
+    assert failed.insisted(START.ticks - 0.1, now, POLICY) is failed
+    assert failed.insisted(START.ticks, now, POLICY).refusal(now) is None
+
+
 @pytest.mark.parametrize(
     "figures",
     [{"ttl": 0}, {"ttl": -1}, {"threads": 0}, {"jitter": 1.0}, {"refresh_at": 1.1}, {"max_stale": float("nan")}],

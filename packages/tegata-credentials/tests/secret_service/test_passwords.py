@@ -114,15 +114,26 @@ def test_without_another_the_current_one_is_offered_so_that_the_refusal_is_seen(
     assert sum(clock.pauses) <= 5.0
 
 
-def test_a_password_that_is_always_refused_soon_costs_no_wait_and_hardly_a_read(source, store, clock):
+def test_a_password_that_is_always_refused_costs_the_budget_and_soon_no_more_than_one_read(source, store, clock):
     refuse(source)
     for _ in range(20):
         refuse(source)
-    pauses, calls = len(clock.pauses), len(store.calls)
+    began, calls = clock.ticks, len(store.calls)
     for _ in range(100):
         refuse(source)
-    assert len(clock.pauses) == pauses
-    assert len(store.calls) == calls
+    assert clock.ticks - began <= 100 * 5.0
+    assert len(store.calls) - calls <= 100
+
+
+def test_a_rotation_that_ends_after_many_refusals_is_noticed_by_the_next_one(source, store, clock):
+    for _ in range(20):
+        refuse(source)
+    value = source.current()
+    store.put("db", login("two"), "v2")
+    source.rejected(value)
+    began = clock.ticks
+    assert source.current() == "two"
+    assert clock.ticks - began <= 5.0
 
 
 def test_what_was_refused_once_and_accepted_since_is_taken_at_once_after_a_rollback(source, service, store, clock):

@@ -83,6 +83,10 @@ class Reader:
         else:
             self.service.invalidate(name)
 
+    async def see(self, name: str) -> None:
+        """Read and note in one go: `wait_for` may hand a result on only after another task has read a later one."""
+        self.saw(name, (await self.service.aget_version(name)).version)
+
     async def in_a_loop(self) -> None:
         await asyncio.gather(*(self.in_a_task() for _ in range(10)))
 
@@ -91,7 +95,7 @@ class Reader:
             name = random.choice(NAMES)
             try:
                 patience = random.choice([0.001, 1.0])
-                self.saw(name, (await asyncio.wait_for(self.service.aget_version(name), patience)).version)
+                await asyncio.wait_for(self.see(name), patience)
             except (SecretError, TimeoutError):
                 pass
             await asyncio.sleep(0)

@@ -178,36 +178,43 @@ class SecretCache:
         """Return a version that is not among those refused, waiting `budget` seconds for one.
 
         AWSCURRENT is read again at once, then ever more seldom, together with everybody who waits for it; a store that
-        is throttled or away is asked again like that too. With `allow_pending` AWSPENDING is the last resort. If there
-        is nothing else, returns the refused version that the store says is the current one. Raises a `SecretError` when
-        the store does not say.
+        is throttled or away is asked again like that too. The last look is at the end of the budget, whatever was known
+        before. With `allow_pending` AWSPENDING is the last resort. If there is nothing else, returns the refused
+        version that the store says is the current one. Raises a `SecretError` when the store does not say.
         """
-        spent, began = 0.0, self.timing.ticks()
+        spent, is_last = 0.0, False
+        began = waits_since = self.timing.ticks()
         while True:
             for version in refused:
                 self.doubt(slot, version)
+            if is_last:
+                self._insist(slot, waits_since)
             found, failure = yield from self._attempt(slot)
             if found is not None and found.version.version not in refused:
                 return found
-            pause = max(self._pause_of(slot.entry if found is None else found.entry), self.policy.first_recheck)
-            if max(spent, self.timing.ticks() - began) + pause > budget:
+            rest = budget - max(spent, self.timing.ticks() - began)
+            if is_last or rest <= 0:
                 break
-            yield Pause(pause)
+            pause = max(self._pause_of(slot.entry if found is None else found.entry), self.policy.first_recheck)
+            is_last, waits_since = pause > rest, self.timing.ticks()
+            yield Pause(min(pause, rest))
             spent += pause
         if found is None:
             assert failure is not None
             raise failure
         if allow_pending:
             waiting = self.slot(slot.secret, PENDING)
-            now = self.timing.now()
-            # Who is refused cannot wait until it is forgotten that there was none a while ago.
-            if min(waiting.entry.read_at.age(now), waiting.entry.failed_at.age(now)) > self.policy.first_recheck:
-                self.doubt(waiting, None)
+            self._insist(waiting, began)
             with suppress(SecretNotFound):
                 pending = yield from self.read(waiting)
                 if pending.version.version not in refused:
                     return pending
         return found
+
+    def _insist(self, slot: Slot, since: float) -> None:
+        """Have a secret read again for somebody who has waited since then, if nobody has looked meanwhile."""
+        with self._lock:
+            slot.entry = slot.entry.insisted(since, self.timing.now(), self.policy)
 
     def _attempt(self, slot: Slot) -> Steps[tuple[Reading | None, SecretError | None]]:
         """Read, or return the failure if it is one that may pass while somebody waits."""

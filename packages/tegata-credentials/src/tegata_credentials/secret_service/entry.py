@@ -157,12 +157,25 @@ class Entry:
         Of many who say it the first is heard. When the store confirms the version, the next doubt has an effect only
         after a pause that doubles: if the fault is elsewhere, the store is not asked at each refused login.
         """
-        if self.version is None and refused is None and self.error is not None:
-            return replace(self, error=None, pause=0.0)  # that there was nothing a moment ago says nothing about now
         if self.version is None or self.is_doubted:
             return self
         if refused is not None and (refused != self.version.version or self.recheck_in(now, policy) > 0):
             return self
+        return self._in_doubt()
+
+    def insisted(self, since: float, now: Moment, policy: CachePolicy) -> Entry:
+        """Somebody who was refused has waited since then (ticks): what was known before is no answer, also no failure.
+
+        What the store has said meanwhile is, or a moment ago: so a crowd that waits asks once.
+        """
+        looked = max(self.read_at, self.failed_at)
+        if looked.ticks > since or looked.age(now) < policy.first_recheck:
+            return self
+        if self.version is None or self.is_doubted:
+            return replace(self, error=None, pause=0.0)
+        return self._in_doubt()
+
+    def _in_doubt(self) -> Entry:
         return replace(
             self, is_doubted=True, generation=self.generation + 1, quiet=LONG_AGO, error=None, pause=0.0, failures=0
         )
