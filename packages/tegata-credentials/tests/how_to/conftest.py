@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Account:
     """Secrets Manager with faults at hand, moto for everything else, a database, and functions that are really run."""
 
     stand_in: StandIn
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)  # with the URL of an administrator, password included
     port: int
     output: Path
     failures: list[str]

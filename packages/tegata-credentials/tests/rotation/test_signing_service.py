@@ -102,7 +102,7 @@ class World:
     store: FileVersions
     strategy: SigningKeys
     clock: Clock
-    issued: list[tuple[float, str]] = field(default_factory=list)
+    issued: list[tuple[float, str]] = field(default_factory=list, repr=False)
     refused: int = 0
     checked: int = 0
 

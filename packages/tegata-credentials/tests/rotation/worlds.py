@@ -57,7 +57,7 @@ class Server:
     version: int
     process: EmbeddedPostgres
     admin: ConnectionTarget
-    secrets: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set, repr=False)
     _kept: Any = None
 
     @property

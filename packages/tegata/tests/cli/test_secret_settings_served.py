@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from tegata.postgres.bootstrap_pairs import LOGIN_PAIRS
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
 from tegata_credentials.testing import free_port
+from tegata_credentials.testing.leaks import find_leaks
+from tegata_credentials.testing.outputs import keep, remember
 from tegata_credentials.testing.secrets_manager import ACCESS_DENIED, REGION, StandIn
 
 TEGATA = Path(sys.executable).parent / "tegata"
@@ -56,10 +58,11 @@ class Site:
     store: Any  # a client of boto3
     admin: ConnectionTarget
     environment: dict[str, str]
-    secrets: list[str]  # every value there ever was
+    secrets: list[str] = field(default_factory=list, repr=False)  # every value there ever was
 
     def value(self) -> str:
         made = new_secret()
+        remember(made)
         self.secrets.append(made)
         return made
 
@@ -95,7 +98,7 @@ class Site:
         return done
 
     def leaves_nothing_in(self, said: str) -> None:
-        assert [secret for secret in self.secrets if secret in said] == []
+        assert find_leaks(said, self.secrets) == []
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,7 @@ def prepared(client: Any, admin: ConnectionTarget, stand_in: StandIn, home: Path
         "AWS_SECRET_ACCESS_KEY": "stand-in",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    site = Site(client, admin, environment, [])
+    site = Site(client, admin, environment)
     bootstrap(admin, Plan(alternating=True))
     ask_for_passwords(site)
     for name, role in ROLES.items():
@@ -160,7 +163,7 @@ class Served:
     process: subprocess.Popen[bytes]
     address: str
     log: Path
-    secret: str
+    secret: str = field(repr=False)
 
     def token(self) -> httpx2.Response:
         return httpx2.post(
@@ -212,6 +215,7 @@ def served(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
+        keep(log)
 
 
 SESSIONS = "select distinct usename::text from pg_stat_activity where usename like 'tegata_app%' order by 1"
