@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from tegata_credentials.errors import (
     SecretAccessDenied,
@@ -109,6 +109,8 @@ class FileVersions:
         >>> Path(store.directory, "shop-dev-secret-jwt", "current").read_text()
         '{"keys": []}'
     """
+
+    dates_labels: ClassVar[Literal[True]] = True
 
     directory: str | os.PathLike[str]
     keep: int = 10

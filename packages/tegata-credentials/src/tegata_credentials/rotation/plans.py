@@ -66,6 +66,14 @@ class AlternatingUsersPlan(_Plan):
         None, description="Secret of the role that may set the passwords; without it that of `masterarn`."
     )
     canary: str = Field("select 1", description="A statement that must work before the new login becomes current.")
+    rest_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=7 * 86_400,
+        allow_inf_nan=False,
+        description="So long after a rotation the next one waits, for whoever keeps the previous login in a cache. "
+        "Only where the store knows since when a version is current: files do, AWS Secrets Manager does not.",
+    )
 
 
 class SingleUserPlan(_Plan):

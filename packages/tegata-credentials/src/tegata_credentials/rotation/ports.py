@@ -2,8 +2,9 @@
 
 Nothing here imports AWS or a driver. The steps and their contract: AWS Secrets Manager User Guide, "Rotation by Lambda
 function"; the same contract holds for every store. Three things a store may offer beyond the contract, and nobody
-relies on: `Labels.moved_at`, from which whoever makes `Versions` fills `current_since`; `ExclusiveStore`, which lets
-one rotation at a time run; and `AnnouncingStore`, which remembers a token before it has a value.
+relies on: `Labels.moved_at`, from which whoever makes `Versions` fills `current_since` (always there if the store is
+one that `DatesLabels`); `ExclusiveStore`, which lets one rotation at a time run; and `AnnouncingStore`, which remembers
+a token before it has a value.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING, PREVIOUS, SecretVersion
@@ -89,6 +90,13 @@ class AnnouncingStore(Protocol):
         """Give AWSPENDING to `token`, which has no value yet. Raises `RotationBusy` while another is unfinished."""
 
 
+@runtime_checkable
+class DatesLabels(Protocol):
+    """A store that knows since when each label is where it is, and always says so in `Labels.moved_at`."""
+
+    dates_labels: ClassVar[Literal[True]]
+
+
 def _unchecked() -> None:
     """Find nothing to object to."""
 
@@ -134,6 +142,7 @@ __all__ = [
     "PENDING",
     "PREVIOUS",
     "AnnouncingStore",
+    "DatesLabels",
     "ExclusiveStore",
     "Labels",
     "Strategy",

@@ -14,13 +14,25 @@ from tegata_credentials.rotation.plans import (
     SigningKeysPlan,
     SingleUserPlan,
 )
-from tegata_credentials.rotation.ports import Strategy, VersionStore
+from tegata_credentials.rotation.ports import DatesLabels, Strategy, VersionStore
+
+NO_REST = (
+    "this store does not know since when a version is current: leave it out, and rotate at intervals longer than "
+    "anybody keeps a login"
+)
 
 
 def strategies_of(
     plans: Sequence[Plan], store: VersionStore, *, sslrootcert: str | None = None
 ) -> Mapping[str, Strategy]:
-    """Return what `Rotation` takes: a strategy for each secret, which is also the list of those that may be rotated."""
+    """Return what `Rotation` takes: a strategy for each secret, which is also the list of those that may be rotated.
+
+    `store` is where the secrets are kept, the administrators' too. Raises what `strategy_of` does, and `PlanError` for
+    a plan that this store cannot follow.
+    """
+    resting = [plan.secret for plan in plans if isinstance(plan, AlternatingUsersPlan) and plan.rest_seconds]
+    if resting and not isinstance(store, DatesLabels):
+        raise PlanError(f"rest_seconds of {', '.join(resting)}: {NO_REST}")
     return {plan.secret: strategy_of(plan, store, sslrootcert=sslrootcert) for plan in plans}
 
 
@@ -52,7 +64,7 @@ def _database_strategy(
     if isinstance(plan, SingleUserPlan):
         return SingleUser(sessions, administrator, plan.becomes, proof)
     pair = LoginPair.of(plan.group) if plan.pair is None else LoginPair(plan.group, *plan.pair)
-    return AlternatingUsers(sessions, pair, administrator, proof)
+    return AlternatingUsers(sessions, pair, administrator, proof, rest=plan.rest_seconds)
 
 
 def _generic_token(plan: GenericTokenPlan) -> Strategy:

@@ -67,6 +67,12 @@ def test_documents_name_secrets_and_how_each_is_rotated() -> None:
         ("awssm:shop-prod-secret-database", "env:DATABASE", "rotation.yaml:5: RotatedSecret orders: spec.secret "),
         ("secret-database", "secret-database#password", "rotation.yaml:5: RotatedSecret orders: spec.secret "),
         ("awssm:shop-prod-secret-rotator", "rotator", "rotation.yaml:9: RotatedSecret orders: spec.administrator "),
+        (
+            "every: 7d",
+            "rest_seconds: 330",
+            "rotation.yaml:10: RotatedSecret orders: spec.rest_seconds this store does not",
+        ),
+        ("every: 7d", "rest_seconds: -1", "rotation.yaml:10: RotatedSecret orders: spec.rest_seconds "),
         ("alternating-users", "by-hand", "rotation.yaml:4: RotatedSecret orders: spec "),
         ("kind: RotatedSecret\nmetadata: {name: orders", "kind: Tenant\nmetadata: {name: orders", "kind"),
         ("name: jwt", "name: orders", "RotatedSecret orders: metadata.name is used twice"),

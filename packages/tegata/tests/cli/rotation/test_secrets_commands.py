@@ -305,3 +305,21 @@ def test_a_rotation_that_has_to_wait_ends_with_4_and_goes_on_later(place: Place)
     assert still["retry_after"] > 0
     shown = place.run("secrets", "status", "jwt", **settings)
     assert (shown.exit_code, "unfinished" in shown.output) == (0, True)
+
+
+def test_a_rest_puts_the_next_rotation_off_and_not_the_first(place: Place) -> None:
+    document = place.directory.parent / "rotation.yaml"
+    document.write_text(
+        "apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {name: app}\n"
+        f"spec: {{secret: 'file:{place.directory}/database', strategy: alternating-users, group: tegata_app, "
+        f"administrator: 'file:{place.directory}/rotator', rest_seconds: 330}}\n"
+    )
+    settings = {"TEGATA_ROTATION_FILE": str(document)}
+    made = place.run("secrets", "create", "app", "--at", place.address, **settings)
+    assert made.exit_code == 0, made.output
+    first = place.current("database")
+    early = place.run("secrets", "rotate", "app", **settings)
+    assert (early.exit_code, "left alone until nobody has it in a cache" in early.output) == (4, True), early.output
+    place.age("database", 1)
+    assert place.run("secrets", "rotate", "app", **settings).exit_code == 0
+    assert place.logs_in(first)

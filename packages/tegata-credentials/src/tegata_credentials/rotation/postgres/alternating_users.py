@@ -46,7 +46,8 @@ class AlternatingUsers:
     proof: Proof = field(default_factory=Proof)
     rest: float = 0.0
     """For so many seconds after a rotation the previous login is left alone: for whoever has kept it in a cache. It
-    holds where the store knows since when a version is current (`Labels.moved_at`)."""
+    holds where the store knows since when a version is current (`Labels.moved_at`); plans with a rest are refused for a
+    store that does not say that it `DatesLabels`."""
     now: Callable[[], float] = field(default=time.time, repr=False)
     new_password: Callable[[], HiddenText] = field(default=new_password, repr=False)
 

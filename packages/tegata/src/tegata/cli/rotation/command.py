@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tegata.cli.failures import OK, USAGE, CommandFailure
-from tegata.cli.rotation.creating import create
+from tegata.cli.rotation.creating import create, without_rest
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.known import known_secret, known_secrets
 from tegata.cli.rotation.running import Result, attempt, due, is_misconfigured, roll_back, rotate_due
@@ -53,7 +53,7 @@ def run_create(name: str, *, at: str | None) -> int:
     create(secret, at)
     print(f"{name}: made in {secret.reference.name}")
     with _stores(settings) as stores:
-        results = [attempt(stores, secret, lambda driver, id_: driver.rotate(id_))]
+        results = [attempt(stores, without_rest(secret), lambda driver, id_: driver.rotate(id_))]
     return _end(results, as_document=False)
 
 

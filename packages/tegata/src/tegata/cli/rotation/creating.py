@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from tegata.cli.failures import FOUND, USAGE, CommandFailure
@@ -34,6 +35,13 @@ def create(secret: RotatedSecret, at: str | None) -> str:
         return store.create(name, text)
     except CredentialError as error:
         raise CommandFailure(str(error), FOUND) from None
+
+
+def without_rest(secret: RotatedSecret) -> RotatedSecret:
+    """Return how a secret is rotated for the first time: nobody can have its first value in a cache."""
+    if not isinstance(secret.plan, AlternatingUsersPlan):
+        return secret
+    return replace(secret, plan=secret.plan.model_copy(update={"rest_seconds": 0.0}))
 
 
 def first_value(secret: RotatedSecret, at: str | None) -> HiddenText:

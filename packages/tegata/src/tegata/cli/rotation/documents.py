@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tegata.flows.admin.problems import InvalidDocuments, Problem
 from tegata.flows.admin.yaml_reader import MAX_BYTES, RawDocument, read_documents
 from tegata_credentials.rotation.plans import AlternatingUsersPlan, Plan, SingleUserPlan
+from tegata_credentials.rotation.strategies import NO_REST
 from tegata_credentials.sources.references import BadReference, Reference
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -97,7 +98,10 @@ def _rotated(raw: RawDocument) -> RotatedSecret:
     problems = [_fault(raw, ("spec", name), str(error)) for name, error in _bad_references(document.spec)]
     if problems:
         raise InvalidDocuments(problems)
-    return RotatedSecret(document.metadata.name, document.spec, check_reference(document.spec.secret))
+    reference = check_reference(document.spec.secret)
+    if reference.scheme == "awssm" and isinstance(document.spec, AlternatingUsersPlan) and document.spec.rest_seconds:
+        raise InvalidDocuments([_fault(raw, ("spec", "rest_seconds"), NO_REST)])
+    return RotatedSecret(document.metadata.name, document.spec, reference)
 
 
 def _bad_references(plan: Plan) -> Iterator[tuple[str, BadReference]]:

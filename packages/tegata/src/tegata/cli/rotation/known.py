@@ -68,6 +68,7 @@ def _own(settings: Settings) -> Iterator[RotatedSecret]:
             pair=None,
             administrator=administrator,
             canary=canary,
+            rest_seconds=0.0,
             every=timedelta(days=settings.rotation_days),
         )
         yield RotatedSecret(name, plan, reference, by_age=settings.rotation_days > 0)
