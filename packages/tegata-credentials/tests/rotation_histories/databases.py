@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import psycopg
 from psycopg import sql
 
+from tegata_credentials.errors import SecretNotFound
 from tegata_credentials.rotation.ports import CURRENT, PENDING, Strategy
 from tegata_credentials.rotation.postgres.administrator import Administrator
 from tegata_credentials.rotation.postgres.alternating_users import AlternatingUsers
@@ -269,12 +270,20 @@ class SingleWorld(DatabaseWorld):
         return SingleUser(self._sessions(points), self._administrator(points), proof=_PROOF)
 
     def stands_in(self) -> bool:
-        pending = self._holder(PENDING)
-        if self.is_lost():
-            return True
-        return pending is not None and self.opened.refusal_of_retired(self._read(pending).text) is None
+        return self.is_lost() or self._pending_works()
 
     def is_lost(self) -> bool:
-        return (
-            bool(self.users_changed) and self.users_changed[-1][1] in self.interfered and self.is_spent(self.current())
-        )
+        """A person took the label off the value that the database had; what came after has not got through yet."""
+        tokens = [token for _, token in self.users_changed]
+        current = self.current()
+        if current in tokens:
+            tokens = tokens[tokens.index(current) + 1 :]
+        was_taken = any(token in self.interfered for token in tokens)
+        return was_taken and self.is_spent(current) and not self._pending_works()
+
+    def _pending_works(self) -> bool:
+        pending = self._holder(PENDING)
+        try:
+            return pending is not None and self.opened.refusal_of_retired(self._read(pending).text) is None
+        except SecretNotFound:
+            return False  # announced, and without a value yet
