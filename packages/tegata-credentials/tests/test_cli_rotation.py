@@ -131,4 +131,6 @@ def test_a_policy_for_what_is_no_name_is_refused(capsys: pytest.CaptureFixture[s
     assert main(["policy", "reader", "shop-*", *PLACE]) == 2
     assert main(["policy", "rotation", "one", "two", *PLACE]) == 2
     assert main(["policy", "reader", "one", "--region", "moon", "--account", "1"]) == 2
+    assert main(["policy", "reader", "one", *PLACE, "--kms-key", "*"]) == 2
+    assert main(["policy", "rotation", "one", *PLACE, "--function", "*"]) == 2
     assert capsys.readouterr().out == ""

@@ -17,9 +17,14 @@ Policy = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
+# An alias is no resource of a policy: AWS KMS Developer Guide, "Specifying KMS keys in IAM policy statements".
+_KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+_FUNCTION = re.compile(
+    r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9_-]+(:(\$LATEST|[A-Za-z0-9_-]+))?", re.ASCII
+)
 _PARTITION = re.compile(r"aws(-[a-z]+)*")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_ACCOUNT = re.compile(r"\d{12}")
+_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ def rotation_policy(
     actions = ["DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"]
     condition = {}
     if function_arn is not None:
+        _check_function(function_arn)
         condition = {"StringEquals": {"secretsmanager:resource/AllowRotationLambdaArn": function_arn}}
     statements = [_allow("RotateSecret", [f"secretsmanager:{action}" for action in actions], [arn], condition)]
     readable = [arn]
@@ -127,6 +133,7 @@ def invocation_policy(function_arn: str, *, place: Place) -> Policy:
     >>> policy["Statement"][0]["Condition"]
     {'StringEquals': {'aws:SourceAccount': '123456789012'}}
     """
+    _check_function(function_arn)
     condition = {"StringEquals": {"aws:SourceAccount": place.account}}
     statement = _allow("CallRotation", ["lambda:InvokeFunction"], [function_arn], condition)
     return _policy([statement | {"Principal": {"Service": "secretsmanager.amazonaws.com"}}])
@@ -139,6 +146,13 @@ def _arns(secrets: Iterable[str], place: Place) -> list[str]:
     return arns
 
 
+def _check_function(arn: str) -> None:
+    if not _FUNCTION.fullmatch(arn):
+        raise ValueError(
+            f"{arn!r} is no ARN of a Lambda function (arn:aws:lambda:...:function:...); wildcards are not allowed"
+        )
+
+
 def _allow(sid: str, actions: list[str], resources: list[str], condition: dict[str, Any]) -> dict[str, Any]:
     statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
     return statement | {"Condition": condition} if condition else statement
@@ -146,6 +160,8 @@ def _allow(sid: str, actions: list[str], resources: list[str], condition: dict[s
 
 def _key(sid: str, actions: list[str], kms_key: str, arns: list[str], place: Place) -> dict[str, Any]:
     """Allow the key's use for these secrets only, and only by Secrets Manager."""
+    if not _KEY.fullmatch(kms_key):
+        raise ValueError(f"{kms_key!r} is no ARN of a KMS key (arn:aws:kms:...:key/...); wildcards are not allowed")
     condition = {
         "StringEquals": {"kms:ViaService": place.service},
         "StringLike": {"kms:EncryptionContext:SecretARN": arns},

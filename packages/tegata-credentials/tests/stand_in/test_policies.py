@@ -225,6 +225,31 @@ class TestRotation:
         assert not allows(policy, "lambda:InvokeFunction", FUNCTION, aws__SourceAccount="210987654321")
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["*", KEY[:-12] + "*", KEY.replace("123456789012", "*"), KEY.replace("key/", "alias/"), "6f1c2a54", "", KEY + "\n"],
+)
+def test_a_wildcard_is_no_key(key: str) -> None:
+    with pytest.raises(ValueError, match="no ARN of a KMS key"):
+        reader_policy(["s"], place=PLACE, kms_key=key)
+    with pytest.raises(ValueError, match="no ARN of a KMS key"):
+        rotation_policy("s", place=PLACE, kms_key=key)
+
+
+@pytest.mark.parametrize("function", ["*", FUNCTION + "*", FUNCTION.replace("eu-west-1", "*"), "rotation", "", KEY])
+def test_a_wildcard_is_no_function(function: str) -> None:
+    with pytest.raises(ValueError, match="no ARN of a Lambda function"):
+        rotation_policy("s", place=PLACE, function_arn=function)
+    with pytest.raises(ValueError, match="no ARN of a Lambda function"):
+        invocation_policy(function, place=PLACE)
+
+
+@pytest.mark.parametrize("qualifier", ["", ":live", ":3", ":$LATEST"])
+def test_a_version_of_a_function_is_one(qualifier: str) -> None:
+    policy = rotation_policy("s", place=PLACE, function_arn=FUNCTION + qualifier)
+    assert json.dumps(FUNCTION + qualifier) in json.dumps(policy)
+
+
 def test_every_policy_is_a_document_of_few_statements_with_an_asterisk_only_where_aws_knows_no_resource() -> None:
     policies = [
         reader_policy(["s"], place=PLACE, kms_key=KEY),
