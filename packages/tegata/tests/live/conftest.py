@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tegata.postgres.target import ConnectionTarget
-from tegata.testing.clusters import Cluster, fastest_directory
-from tegata_credentials.testing import free_port
+from tegata.testing.password_server import PasswordCluster, password_cluster
 from tegata_credentials.testing.secrets_manager import StandIn
 
-from .installation import HOST, OPERATOR, Installation
-
-_RULES = f"local all all trust\nhost all all {HOST}/32 scram-sha-256\n"
-
-
-class _PasswordCluster(Cluster):
-    """Listens on TCP as well, where everybody needs a password."""
-
-    @property
-    def admin(self) -> ConnectionTarget:
-        return replace(super().admin, port=int(self.settings["port"]))
+from .installation import OPERATOR, Installation
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    directory = Path(tempfile.mkdtemp(prefix="live-", dir=fastest_directory()))
-    directory.chmod(0o755)
-    rules = directory / "pg_hba.conf"
-    rules.write_text(_RULES)
-    settings = {"listen_addresses": HOST, "port": str(free_port()), "hba_file": str(rules), "log_statement": "ddl"}
-    made = _PasswordCluster(settings=settings)
-    yield made
-    made.stop()
-    shutil.rmtree(directory)
+def cluster() -> Iterator[PasswordCluster]:
+    with password_cluster(log_statement="ddl") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +32,7 @@ def stand_in(secrets_manager: StandIn) -> StandIn:
 
 
 @pytest.fixture
-def installation(cluster: Cluster, stand_in: StandIn, tmp_path: Path) -> Iterator[Installation]:
+def installation(cluster: PasswordCluster, stand_in: StandIn, tmp_path: Path) -> Iterator[Installation]:
     with cluster.migrated_database() as database:
         made = Installation(stand_in, stand_in.endpoint_url, database.admin, tmp_path)
         made.prepare()

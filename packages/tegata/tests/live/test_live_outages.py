@@ -16,7 +16,7 @@ from .verifiers import Jury
 
 pytestmark = pytest.mark.anyio
 
-AWAY_SECONDS = 12.0
+AWAY_SECONDS = 8.0
 SEED = 20_261_122
 # Logins of the server since the store of secrets went away.
 SESSIONS = "select pid from pg_stat_activity where usename like 'tegata_app%' and backend_start > to_timestamp({})"

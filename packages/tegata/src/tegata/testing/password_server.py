@@ -61,9 +61,18 @@ class PasswordServer:
         return None if row is None else str(row[0])
 
 
+class PasswordCluster(Cluster):
+    """A cluster that also listens on TCP, where everybody needs a password; `password_cluster` starts one."""
+
+    @property
+    def admin(self) -> ConnectionTarget:
+        """The superuser's way in, through the socket; the port is that of TCP too."""
+        return replace(super().admin, port=int(self.settings["port"]))
+
+
 @contextmanager
-def password_server(bindir: Path | None = None) -> Iterator[PasswordServer]:
-    """Start one; it ends with the block."""
+def password_cluster(bindir: Path | None = None, **settings: str) -> Iterator[PasswordCluster]:
+    """Start a cluster with these settings; it ends with the block."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -73,9 +82,16 @@ def password_server(bindir: Path | None = None) -> Iterator[PasswordServer]:
         rules = directory / "pg_hba.conf"
         rules.write_text(_RULES)
         rules.chmod(0o644)
-        settings = {"listen_addresses": HOST, "port": str(port), "hba_file": str(rules), "log_statement": "all"}
-        cluster = Cluster(bindir, settings=settings | {"log_min_messages": "info"})
+        told = {"listen_addresses": HOST, "port": str(port), "hba_file": str(rules), **settings}
+        cluster = PasswordCluster(bindir, settings=told)
         try:
-            yield PasswordServer(replace(cluster.admin, port=port))
+            yield cluster
         finally:
             cluster.stop()
+
+
+@contextmanager
+def password_server(bindir: Path | None = None) -> Iterator[PasswordServer]:
+    """Start one; it ends with the block."""
+    with password_cluster(bindir, log_statement="all", log_min_messages="info") as cluster:
+        yield PasswordServer(cluster.admin)

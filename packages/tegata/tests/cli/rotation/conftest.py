@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,7 @@ from typer.testing import CliRunner
 from tegata.cli.main import app
 from tegata.postgres.bootstrap import Plan, bootstrap
 from tegata.postgres.target import ConnectionTarget
-from tegata.testing.clusters import Cluster, fastest_directory
+from tegata.testing.password_server import HOST, PasswordCluster, password_cluster
 from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.postgres import LoginPair
 from tegata_credentials.rotation.postgres.setup import setup_statements
@@ -35,47 +31,20 @@ from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import SecretVersion
 
 TEGATA = Path(sys.executable).parent / "tegata"
-HOST = "127.0.0.1"
 ROLES = ("tegata_app", "tegata_maint")
-_RULES = f"local all postgres trust\nhost all all {HOST}/32 scram-sha-256\n"
-
-
-class PasswordCluster(Cluster):
-    """A cluster that also listens on TCP, where everybody needs a password."""
-
-    @property
-    def admin(self) -> ConnectionTarget:
-        return replace(super().admin, port=int(self.settings["port"]))
 
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[PasswordCluster]:
-    with password_cluster() as made:
+    with password_cluster(log_statement="ddl") as made:
         yield made
 
 
 @pytest.fixture
 def new_cluster() -> Iterator[PasswordCluster]:
     """One of its own, without any role: roles are shared by all databases of a cluster."""
-    with password_cluster() as made:
+    with password_cluster(log_statement="ddl") as made:
         yield made
-
-
-@contextmanager
-def password_cluster() -> Iterator[PasswordCluster]:
-    directory = Path(tempfile.mkdtemp(prefix="rotation-", dir=fastest_directory()))
-    rules = directory / "pg_hba.conf"
-    rules.write_text(_RULES)
-    directory.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    made = PasswordCluster(
-        settings={"listen_addresses": HOST, "port": str(port), "hba_file": str(rules), "log_statement": "ddl"}
-    )
-    yield made
-    made.stop()
-    shutil.rmtree(directory)
 
 
 @dataclass

@@ -8,7 +8,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .conftest import HOST, TEGATA, PasswordCluster, Place
+from tegata.testing.password_server import HOST, PasswordCluster
+
+from .conftest import TEGATA, Place
 
 DOCS = Path(__file__).resolve().parents[5] / "docs" / "how-to"
 TENANT = "{apiVersion: tegata.dev/v1, kind: Tenant, metadata: {name: acme}, spec: {}}"

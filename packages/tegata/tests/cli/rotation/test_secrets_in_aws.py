@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tegata.testing.password_server import HOST
 from tegata_credentials.testing.outputs import remember
 from tegata_credentials.testing.secrets_manager import LOST_RESPONSE, THROTTLED, StandIn
 
-from .conftest import HOST, Place
+from .conftest import Place
 
 NAME = "tegata-test-secret-database"
 
