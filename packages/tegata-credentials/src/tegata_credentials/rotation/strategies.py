@@ -72,12 +72,12 @@ def _generic_token(plan: GenericTokenPlan) -> Strategy:
 
     module, _, name = plan.provider.partition(":")
     try:
-        provider = getattr(importlib.import_module(module), name)
+        made = GenericToken.of(getattr(importlib.import_module(module), name), member=plan.member)
     except (ImportError, AttributeError):
         raise PlanError(
             f"{plan.provider} cannot be loaded: write module:name of an object with make and check"
         ) from None
-    return replace(GenericToken.of(provider, member=plan.member), overlap=plan.overlap)
+    return replace(made, overlap=plan.overlap)
 
 
 def _signing_keys(plan: SigningKeysPlan) -> Strategy:

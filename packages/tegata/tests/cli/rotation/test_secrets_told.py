@@ -66,12 +66,13 @@ def test_without_boto3_it_is_told_what_to_install(
     assert "Still true" not in done.output
 
 
-def test_a_provider_that_cannot_be_loaded_is_a_fault_of_the_document(operator: Operator) -> None:
-    operator.knows("mail", spec="strategy: generic-token, provider: 'no_such_module:keys'")
+@pytest.mark.parametrize("provider", ["no_such_module:keys", "json:no_such_name", "json:dumps"])
+def test_a_provider_that_cannot_be_loaded_is_a_fault_of_the_document(operator: Operator, provider: str) -> None:
+    operator.knows("mail", spec=f"strategy: generic-token, provider: '{provider}'")
     FileVersions(operator.directory).create("mail", HiddenText("key-1"))
     done = operator.run("rotate", "mail")
-    assert done.exit_code == 2
-    assert "mail: not rotated: no_such_module:keys cannot be loaded" in done.output
+    assert done.exit_code == 2, done.output
+    assert f"mail: not rotated: {provider} cannot be loaded" in done.output
 
 
 def test_one_that_is_set_up_wrongly_holds_up_no_other(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +134,33 @@ def test_of_a_single_user_it_is_said_only_where_its_password_was_not_changed_yet
 
     result = attempt(Stores(), secret, fail)
     assert (result.state, bool(result.still_valid)) == ("failed", is_told)
+
+
+def figures_in(done: Result) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for line in done.stderr.splitlines():
+        found |= json.loads(line)
+    return found
+
+
+def test_figures_are_written_where_they_are_asked_for_and_apart_from_the_results(operator: Operator) -> None:
+    operator.knows("jwt")
+    FileVersions(operator.directory).create("jwt", HiddenText(""))
+    silent = operator.run("rotate", "jwt", "--json")
+    assert (silent.exit_code, silent.stderr) == (0, "")
+    done = operator.run("rotate", "jwt", "--json", TEGATA_EMBEDDED_METRICS="true")
+    assert json.loads(done.stdout)["secrets"][0]["state"] == "waiting"
+    told = figures_in(done)
+    assert told["RotationPostponed"] == 1
+    assert told["audit"] == "rotation.postponed"
+    assert "RotationStepDuration" in told
+
+
+def test_a_rotation_that_fails_is_a_figure_too(operator: Operator) -> None:
+    operator.knows("db", spec="strategy: alternating-users, group: shop, administrator: 'file:/nowhere'")
+    FileVersions(operator.directory).create("db", HiddenText("no place of a database"))
+    done = operator.run("rotate", "db", TEGATA_EMBEDDED_METRICS="true")
+    assert done.exit_code == 1, done.output
+    told = figures_in(done)
+    assert (told["RotationFailed"], told["step"]) == (1, "createSecret")
+    assert "no place of" not in done.output

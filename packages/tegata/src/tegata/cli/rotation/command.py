@@ -26,6 +26,7 @@ from tegata.cli.rotation.telling import (
     lines_of_standing,
 )
 from tegata.settings import Settings
+from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import CredentialError
 from tegata_credentials.observer import LoggedAudit
 from tegata_credentials.rotation.driver import Patience
@@ -111,11 +112,15 @@ def _confirm(secret: RotatedSecret) -> None:
 
 @contextmanager
 def _stores(settings: Settings, patience: Patience | None = None) -> Iterator[Stores]:
-    stores = Stores(certificates=settings.rotation_ca, observer=LoggedAudit(), patience=patience)
+    # Not among the results, which programs read from standard output.
+    figures = EmbeddedMetrics(sys.stderr) if settings.embedded_metrics else None
+    stores = Stores(certificates=settings.rotation_ca, observer=figures or LoggedAudit(), patience=patience)
     try:
         yield stores
     finally:
         stores.close()
+        if figures is not None:
+            figures.flush()
 
 
 def _end(results: Sequence[Result], *, as_document: bool) -> int:
