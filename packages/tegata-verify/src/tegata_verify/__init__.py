@@ -9,27 +9,38 @@ from __future__ import annotations
 from tegata_verify.bearer import parse_bearer
 from tegata_verify.errors import (
     AccessError,
+    Challenges,
     InsufficientScope,
+    InsufficientUserAuthentication,
+    InvalidDpopProof,
     InvalidRequest,
     KeysUnavailable,
     MissingToken,
     Reason,
     Refusal,
     TokenError,
+    UseDpopNonce,
     build_refusal,
 )
+from tegata_verify.guard import Guard
 from tegata_verify.issuers import ClaimPaths, Generic, Tegata
 from tegata_verify.keys import CachePolicy
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
 from tegata_verify.principal import Principal
+from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
 
 __all__ = [
     "AccessError",
     "CachePolicy",
+    "Challenges",
     "ClaimPaths",
     "Generic",
+    "Guard",
+    "HttpRequest",
     "InsufficientScope",
+    "InsufficientUserAuthentication",
+    "InvalidDpopProof",
     "InvalidRequest",
     "KeysUnavailable",
     "MissingToken",
@@ -39,6 +50,7 @@ __all__ = [
     "Requirement",
     "Tegata",
     "TokenError",
+    "UseDpopNonce",
     "Verifier",
     "build_refusal",
     "build_requirement",

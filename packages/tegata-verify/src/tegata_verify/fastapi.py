@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Security
@@ -12,19 +10,12 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.responses import JSONResponse
 from fastapi.security.base import SecurityBase
 
-from tegata_verify.bearer import parse_bearer
-from tegata_verify.errors import AccessError, build_refusal
-from tegata_verify.permissions import build_requirement, check_permission
+from tegata_verify.errors import AccessError
+from tegata_verify.guard import Guard
+from tegata_verify.permissions import build_requirement
 from tegata_verify.principal import Principal
+from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Installed:
-    verifier: Verifier
-    realm: str
 
 
 class _BearerScheme(SecurityBase):
@@ -38,12 +29,12 @@ class _BearerScheme(SecurityBase):
         return None
 
 
-def install(app: FastAPI, verifier: Verifier, *, realm: str = "api") -> None:
+def install(app: FastAPI, verifier: Verifier | Guard, *, realm: str = "api") -> None:
     """Let `requires` use `verifier` in this application, and answer refusals with the challenges of RFC 6750 §3.
 
     An application mounted in another one needs its own call.
     """
-    app.state.tegata_verify = _Installed(verifier, realm)
+    app.state.tegata_verify = verifier if isinstance(verifier, Guard) else Guard(verifier, realm=realm)
     app.add_exception_handler(AccessError, _answer_refusal)
 
 
@@ -59,10 +50,7 @@ def requires(
     documented = Security(_BearerScheme(), scopes=sorted(requirement.scopes))
 
     async def authorize(request: Request, _: None = documented) -> Principal:
-        installed = _find_installed(request)
-        token = parse_bearer(request.scope["headers"], request.scope["query_string"])
-        principal = await installed.verifier.verify(token)
-        check_permission(principal, requirement)
+        principal = await _find_guard(request).authorize(_describe(request), requirement)
         request.state.principal = principal
         return principal
 
@@ -88,13 +76,26 @@ def build_responses() -> dict[int | str, dict[str, Any]]:
 
 async def _answer_refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AccessError)
-    _log.info("request refused: %s", error.reason, extra={"reason": str(error.reason), "detail": error.detail})
-    refusal = build_refusal(error, realm=_find_installed(request).realm)
-    return JSONResponse(refusal.body, refusal.status, dict(refusal.headers))
+    refusal = _find_guard(request).refuse(error)
+    answer = JSONResponse(refusal.body, refusal.status)
+    for name, value in refusal.headers:
+        answer.headers.append(name, value)
+    return answer
 
 
-def _find_installed(request: Request) -> _Installed:
+def _describe(request: Request) -> HttpRequest:
+    scope = request.scope
+    return HttpRequest(
+        method=request.method,
+        url=str(request.url.replace(query="", fragment="")),
+        headers=tuple(scope["headers"]),
+        query_string=scope["query_string"],
+        peer=request.client.host if request.client is not None else None,
+    )
+
+
+def _find_guard(request: Request) -> Guard:
     installed = getattr(request.app.state, "tegata_verify", None)
-    if not isinstance(installed, _Installed):
+    if not isinstance(installed, Guard):
         raise RuntimeError("call tegata_verify.fastapi.install(app, verifier) where the application is made")
     return installed

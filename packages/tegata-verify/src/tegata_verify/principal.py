@@ -18,6 +18,7 @@ class Principal:
 
     `claims` is everything the token says, read-only at every depth: lists are tuples there. It stays out of `repr`,
     because representations end in logs and claims may hold personal data. `auth_time` is in seconds since 1970.
+    `identity` is what a trusted load balancer says of the user beside the token (`tegata_verify.alb`).
     """
 
     issuer: str
@@ -29,6 +30,7 @@ class Principal:
     acr: str | None = None
     auth_time: float | None = None
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
+    identity: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
 
     @property
     def is_service(self) -> bool:
@@ -48,7 +50,7 @@ def build_principal(claims: VerifiedClaims, rules: Generic) -> Principal:
         roles=_names(claims, paths.roles),
         acr=_text(claims, ("acr",)),
         auth_time=numeric_date(claims, "auth_time"),
-        claims=_freeze(claims),
+        claims=freeze(claims),
     )
 
 
@@ -84,8 +86,9 @@ def _names(claims: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
     return frozenset(value)
 
 
-def _freeze(value: Any) -> Any:
+def freeze(value: Any) -> Any:
+    """Return JSON data that cannot be changed: mappings read-only, lists as tuples."""
     # One principal serves many requests of the same token: none may change it for the next.
     if isinstance(value, Mapping):
-        return MappingProxyType({name: _freeze(member) for name, member in value.items()})
-    return tuple(map(_freeze, value)) if isinstance(value, list) else value
+        return MappingProxyType({name: freeze(member) for name, member in value.items()})
+    return tuple(map(freeze, value)) if isinstance(value, list) else value
