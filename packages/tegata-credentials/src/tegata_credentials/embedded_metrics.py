@@ -25,6 +25,7 @@ _MOST_VALUES = 100
 _MOST_METRICS, _LONGEST_DIMENSION = 100, 1024
 
 _Dimensions = tuple[tuple[str, str], ...]
+_Gathered = dict[_Dimensions, dict[tuple[str, Unit], list[float]]]
 
 
 class EmbeddedMetrics:
@@ -64,7 +65,7 @@ class EmbeddedMetrics:
         # gathered before is the parent's to tell.
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._gathered: dict[_Dimensions, dict[tuple[str, Unit], list[float]]] = {}
+        self._gathered: _Gathered = {}
         self._flushed_at = self._clock()
 
     def __enter__(self) -> Self:
@@ -84,8 +85,9 @@ class EmbeddedMetrics:
             values = self._gathered.setdefault(key, {}).setdefault((name, unit), [])
             values.append(value)
             is_due = len(values) >= _MOST_VALUES or self._clock() - self._flushed_at >= self._every_seconds
-        if is_due:
-            self.flush()
+            # Taken at once: until it is written, another thread may come with one more.
+            taken = self._taken() if is_due else {}
+        self._write_gathered(taken)
 
     def audit(self, action: str, **facts: str) -> None:
         """Write one line for an access or a change."""
@@ -96,9 +98,18 @@ class EmbeddedMetrics:
         if os.getpid() != self._process:
             self._begin_anew()
         with self._lock:
-            gathered, self._gathered = self._gathered, {}
-            self._flushed_at = self._clock()
-        self._write([line for key, metrics in gathered.items() for line in self._lines(key, metrics)])
+            taken = self._taken()
+        self._write_gathered(taken)
+
+    def _taken(self) -> _Gathered:
+        """Return what has been gathered, and begin anew. Under the lock."""
+        taken, self._gathered = self._gathered, {}
+        self._flushed_at = self._clock()
+        return taken
+
+    def _write_gathered(self, gathered: _Gathered) -> None:
+        if gathered:
+            self._write([line for key, metrics in gathered.items() for line in self._lines(key, metrics)])
 
     def _lines(self, key: _Dimensions, metrics: dict[tuple[str, Unit], list[float]]) -> list[dict[str, Any]]:
         named = list(metrics.items())
