@@ -67,6 +67,17 @@ def test_every_command_of_the_runbook_works_in_that_account(account: Account) ->
     there.close()
 
 
+def test_a_way_back_that_is_closed_is_told_in_one_line(account: Account) -> None:
+    name = "shop-prod-secret-database"
+    before, closed = account.value(name), account.value(name, "AWSPREVIOUS")["username"]
+    # The next rotation gives it a password again.
+    account.run(f'psql "$ADMINISTRATOR_URL" --quiet --command "alter role {closed} password null"')
+    (way_back,) = (block for block in blocks(RUNBOOK, "sh") if ".rollback(" in block)
+    said = account.run(f"(\n{way_back}\n) 2>&1 && exit 1 || true")
+    assert said == f"not rolled back: TestFailed: the writer refuses the password of {closed}\n"
+    assert account.value(name) == before
+
+
 def test_an_unfinished_rotation_is_completed_with_its_own_token(account: Account) -> None:
     name = "shop-prod-secret-database"
     account.plans_are_lost = True
