@@ -1,4 +1,4 @@
-"""A wrong clock deletes nothing."""
+"""A wrong clock deletes nothing and replaces nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import pytest
 
 from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import CommandFailure
+from tegata.cli.keys import rotated_by_hand
+from tegata.crypto.envelope import Envelope
+from tegata.flows.admin.apply import Operator
+from tegata.flows.admin.key_times import PUBLISHED_SECONDS
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
@@ -25,6 +29,13 @@ async def test_a_clock_that_is_wrong_ends_the_command(seconds: int, side: str) -
 async def test_clocks_that_nearly_agree_do(seconds: int) -> None:
     clock = SetClock()
     assert await agreed_time(MemoryStorage(clock), lambda: clock() + seconds) == clock() + seconds
+
+
+async def test_keys_are_not_replaced_by_hand_either() -> None:
+    clock = SetClock()
+    operator = Operator(MemoryStorage(clock), Envelope([b"x" * 32]), now=lambda: clock() + 10 * 365 * 86_400)
+    with pytest.raises(CommandFailure, match="ahead of the database's, so no key is replaced"):
+        await rotated_by_hand(operator, "acme", ["ES256"], published_seconds=PUBLISHED_SECONDS)
 
 
 async def test_postgresql_tells_its_own_time(migrated_database: MigratedDatabase) -> None:

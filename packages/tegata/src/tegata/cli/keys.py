@@ -13,6 +13,7 @@ from tegata.cli.clocks import agreed_time
 from tegata.cli.failures import FOUND, OK, USAGE, CommandFailure
 from tegata.cli.surroundings import Surroundings
 from tegata.crypto.envelope import new_master_key
+from tegata.flows.admin.apply import Operator
 from tegata.flows.admin.key_schedule import Outcome, ScheduledKey, ScheduleReport, rotate_due
 from tegata.flows.admin.key_times import MOST_PUBLISHED_KEYS
 from tegata.flows.admin.keys import Rotation, list_keys, rotate
@@ -76,8 +77,7 @@ async def scheduled(surroundings: Surroundings, tenant: str | None = None) -> Sc
     if problem is not None:
         raise CommandFailure(problem, USAGE)
     async with surroundings.operator() as operator:
-        # By a clock that is far ahead every key would be old, and no previous one needed.
-        await agreed_time(operator.storage, operator.now, so="no key is replaced")
+        await _check_clock(operator)
         return await rotate_due(operator.storage, operator.key_maker(), surroundings.settings.key_schedule, tenant)
 
 
@@ -151,5 +151,18 @@ async def _rotate(
 ) -> tuple[Sequence[Rotation], int]:
     published = surroundings.settings.key_schedule.published_seconds
     async with surroundings.operator() as operator:
-        done = await rotate(operator.storage, operator.key_maker(), tenant, algorithms, published_seconds=published)
+        done = await rotated_by_hand(operator, tenant, algorithms, published_seconds=published)
         return done, len(await list_keys(operator.storage, tenant))
+
+
+async def rotated_by_hand(
+    operator: Operator, tenant: str, algorithms: Sequence[SigningAlgorithm], *, published_seconds: int
+) -> Sequence[Rotation]:
+    """Rotate now. Raises `CommandFailure` if this machine's clock is not to be believed."""
+    await _check_clock(operator)
+    return await rotate(operator.storage, operator.key_maker(), tenant, algorithms, published_seconds=published_seconds)
+
+
+async def _check_clock(operator: Operator) -> None:
+    # By a clock that is far ahead every key would be old, and no previous one needed.
+    await agreed_time(operator.storage, operator.now, so="no key is replaced")
