@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -110,6 +111,18 @@ async def database(
     laboratory.map_role("app")
     yield writer
     await asyncio.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def ministack_programs() -> Path:
+    """Where ministack and AWS's CLI are; with TEGATA_ACCEPTANCE_COMPLETE set they may not be missing."""
+    programs = Path(sys.prefix, "ministack", "bin")
+    if not (programs / "aws").exists():
+        words = "ministack and AWS's CLI, which `make test` installs from requirements/ministack.txt"
+        if os.environ.get("TEGATA_ACCEPTANCE_COMPLETE"):
+            pytest.fail(f"missing: {words}")
+        pytest.skip(f"needs {words}")
+    return programs
 
 
 @pytest.fixture(scope="session")

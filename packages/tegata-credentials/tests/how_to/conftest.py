@@ -26,7 +26,6 @@ from tegata_credentials.testing.secrets_manager import RotationRequest, StandIn
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = Path(sys.prefix, "bin")
-CLI = Path(sys.prefix, "ministack", "bin")
 PSQL = Path("/usr/lib/postgresql/15/bin")
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
@@ -134,10 +133,11 @@ def secrets_manager() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def account(
-    secrets_manager: StandIn, database: tuple[int, str], tmp_path_factory: pytest.TempPathFactory
+    secrets_manager: StandIn,
+    database: tuple[int, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    ministack_programs: Path,
 ) -> Iterator[Account]:
-    if not (CLI / "aws").exists():
-        pytest.skip("AWS's CLI is missing, which `make test` installs from requirements/ministack.txt")
     secrets_manager.reset()
     directory = tmp_path_factory.mktemp("account")
     port, url = database
@@ -149,7 +149,7 @@ def account(
         **secrets_manager.environment(),
         "AWS_ENDPOINT_URL": secrets_manager.moto_url,
         "AWS_PAGER": "",
-        "PATH": os.pathsep.join([str(TOOLS), str(CLI), str(PSQL), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(TOOLS), str(ministack_programs), str(PSQL), os.environ["PATH"]]),
         "TMPDIR": str(directory),
         "HOST": "127.0.0.1",
         "PORT": str(port),
