@@ -64,7 +64,8 @@ async def test_a_database_that_does_not_answer_is_503_with_no_word_of_why(error,
         {"status": "unhealthy", "database": "disconnected", "auth_method": "password"},
     )
     assert SECRET not in json.dumps(body) + caplog.text
-    assert [record.reason for record in caplog.records] == [reason]
+    told = [(record.reason, record.getMessage()) for record in caplog.records]
+    assert told == [(reason, f"database health check failed: {reason}")]
 
 
 async def test_a_probe_that_fails_before_it_waits_is_503_too():

@@ -56,7 +56,8 @@ class DatabaseHealth:
             await asyncio.wait({probe}, timeout=1.0)  # lets the driver close what it was doing
         reason = _reason(probe)
         if reason is not None:
-            log.warning("database health check failed", extra={"reason": reason, "auth_method": self._auth_method})
+            facts = {"reason": reason, "auth_method": self._auth_method}
+            log.warning("database health check failed: %(reason)s", facts, extra=facts)
         return reason
 
     async def _run(self) -> object:

@@ -187,7 +187,7 @@ def keep_outcome(state: TokenState, outcome: Token | IdentityUnavailable, genera
     if isinstance(outcome, IdentityUnavailable):
         state.fail(outcome, generation)
         facts = {"auth_method": auth_method, "reason": outcome.reason}
-        tell(lambda: log.warning("no token obtained", extra=facts))
+        tell(lambda: log.warning("no token obtained: %(reason)s", facts, extra=facts))
         return
     life = state.store(outcome, generation)
     tell(lambda: log.info("token obtained", extra={"auth_method": auth_method, "life_seconds": life and round(life)}))

@@ -40,7 +40,7 @@ class TestCallbacks:
         until(lambda: told)
         assert told == ["v2"]
         assert memory.total("SecretChangeCallbackFailed") == 1
-        assert "RuntimeError" in str([record.__dict__ for record in caplog.records])
+        assert "on_change callback failed: db: RuntimeError" in [record.getMessage() for record in caplog.records]
         assert "hunter2" not in str([record.__dict__ for record in caplog.records])
 
     def test_can_be_ended_and_may_read_the_service(self, service, store):
@@ -94,6 +94,19 @@ class TestCallbacks:
         service.get_version("db")
         until(lambda: told)
         assert told == ["v2"]
+
+
+class TestTheLogWithoutAnyFormatter:
+    """As a program has it that has set up no logging: only the text of a line is shown, and warnings."""
+
+    def test_says_which_secret_was_not_read_and_why(self, service, store, caplog):
+        store.fail("db", SecretThrottled("db", "hunter2"))
+        with pytest.raises(SecretThrottled):
+            service.get("db", Login)
+        until(lambda: caplog.records)
+        (line,) = caplog.records
+        assert (line.levelname, line.getMessage()) == ("WARNING", "secret not read: db: throttled")
+        assert (line.secret, line.reason) == ("db", "throttled")
 
 
 class TestWhatAnObserverIsTold:

@@ -333,7 +333,7 @@ async def test_the_log_tells_of_tokens_and_shows_none(source, provider, clock, c
     assert [record.getMessage() for record in caplog.records if record.name.startswith("tegata")] == [
         "token obtained",
         "the database has rejected the token",
-        "no token obtained",
+        "no token obtained: refused",
     ]
     assert caplog.records[0].auth_method == "managed_identity"
     assert caplog.records[0].life_seconds == 3600

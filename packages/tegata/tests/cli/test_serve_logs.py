@@ -44,5 +44,5 @@ def test_without_an_identity_the_log_says_why_in_json(level: str) -> None:
     (how,) = [line for line in lines if line["event"] == "database_connection"]
     assert (how["auth_method"], how["username"], how["host"]) == ("managed_identity", "tegata_app", "127.0.0.1")
     (why,) = [line for line in lines if line.get("source") == "tegata_credentials.tokens"]
-    assert (why["level"], why["message"]) == ("warning", "no token obtained")
+    assert (why["level"], why["message"]) == ("warning", "no token obtained: unreachable")
     assert (why["reason"], why["auth_method"]) == ("unreachable", "managed_identity")

@@ -362,11 +362,12 @@ class SecretCache:
         scheme = self._source.scheme
         facts = {"secret": outcome.secret, "stage": slot.stage, "source": scheme}
         if isinstance(outcome, SecretError):
-            log.warning("secret not read", extra={"secret": outcome.secret, "reason": outcome.reason})
+            why = facts | {"reason": outcome.reason}
+            log.warning("secret not read: %(secret)s: %(reason)s", why, extra=why)
             self._observer.metric(figures.FETCH_FAILED, reason=outcome.reason, source=scheme)
             if isinstance(outcome, SecretThrottled):
                 self._observer.metric(figures.FETCH_THROTTLED, source=scheme)
-            self._observer.audit(figures.READ_FAILED, reason=outcome.reason, **facts)
+            self._observer.audit(figures.READ_FAILED, **why)
         else:
             self._observer.metric(figures.FETCH_SUCCEEDED, source=scheme)
             self._observer.audit(figures.READ, version=outcome.version, **facts)
@@ -399,5 +400,6 @@ class SecretCache:
             try:
                 callback(secret, version)
             except Exception as error:  # noqa: BLE001 - of the program's own; the others are to be told all the same
-                log.error("on_change callback failed", extra={"secret": secret, "error": type(error).__name__})
+                why = {"secret": secret, "error": type(error).__name__}
+                log.error("on_change callback failed: %(secret)s: %(error)s", why, extra=why)
                 self._observer.metric(figures.CALLBACK_FAILED)

@@ -69,5 +69,6 @@ class WithDefaults:
         self._source.close()
 
     def _default(self, secret: str) -> SecretVersion:
-        log.warning("secret not found: the default of the development profile is used", extra={"secret": secret})
+        which = {"secret": secret}
+        log.warning("secret not found: %(secret)s: the default of the development profile is used", which, extra=which)
         return SecretVersion(secret, "default", self._texts[secret], frozenset({CURRENT}))
