@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
-import pytest
-
-from workspace.environment import PACKAGES, Environment
+from workspace.environment import Environment
 from workspace.ministack import PURPOSE, Apart
 
+from .conftest import Recorded
 
-class Recorded(Apart):
+
+class RecordedApart(Recorded, Apart):
     """One whose packages are only noted down."""
 
-    def __init__(self, outer: Environment) -> None:
-        super().__init__(outer)
-        self.done: list[str] = []
 
-    def _create(self) -> None:
-        self.done.append("create")
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.python.parent.mkdir(parents=True)
-        self.python.symlink_to(sys.executable)
-
-    def _install(self, purpose: str) -> None:
-        self.done.append(purpose)
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    (tmp_path / "requirements").mkdir()
-    for purpose in ("build", PURPOSE):
-        (tmp_path / "requirements" / f"{purpose}.txt").write_text(f"{purpose}==1\n")
-    for name in PACKAGES:
-        (tmp_path / "packages" / name).mkdir(parents=True)
-        (tmp_path / "packages" / name / "pyproject.toml").write_text("[project]\n")
-    return tmp_path
-
-
-def prepared(checkout: Path) -> Recorded:
-    subject = Recorded(Environment(checkout))
+def prepared(checkout: Path) -> RecordedApart:
+    subject = RecordedApart(Environment(checkout))
     subject.prepare(PURPOSE)
     return subject
 

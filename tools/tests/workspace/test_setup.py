@@ -10,38 +10,11 @@ from pathlib import Path
 import pytest
 
 from lock import check_without_addresses
-from workspace import environment
 from workspace.debian import DebianPackage
-from workspace.environment import Environment, SetupError, own_variables
+from workspace.environment import SetupError, own_variables
 from workspace.node import _is_new_enough
 
-
-class Recorded(Environment):
-    """An environment whose packages are only noted down."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.done: list[str] = []
-
-    def _create(self) -> None:
-        self.done.append("create")
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.python.parent.mkdir(parents=True)
-        self.python.symlink_to(sys.executable)
-
-    def _install(self, purpose: str) -> None:
-        self.done.append(purpose)
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    (tmp_path / "requirements").mkdir()
-    for purpose in ("build", "run", "dev"):
-        (tmp_path / "requirements" / f"{purpose}.txt").write_text(f"{purpose}==1\n")
-    for name in environment.PACKAGES:
-        (tmp_path / "packages" / name).mkdir(parents=True)
-        (tmp_path / "packages" / name / "pyproject.toml").write_text("[project]\n")
-    return tmp_path
+from .conftest import Recorded
 
 
 def done_by(checkout: Path, *purposes: str) -> list[str]:
