@@ -1,9 +1,9 @@
-"""Finds the bearer token of an HTTP request (RFC 6750 §2)."""
+"""Finds the access token of an HTTP request (RFC 6750 §2, RFC 9449 §7.1)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import parse_qsl
 
 from tegata_verify.errors import InvalidRequest, MissingToken, Reason
@@ -17,18 +17,29 @@ def parse_bearer(headers: Iterable[tuple[bytes, bytes]], query_string: bytes = b
     Raises `MissingToken` or `InvalidRequest`. RFC 6750 §2.1; a token in the address is refused even beside a header,
     because addresses end in logs and histories (RFC 9700 §4.3.2), and of two headers none is trusted.
     """
+    return parse_authorization(headers, query_string, (b"bearer",))[1]
+
+
+def parse_authorization(
+    headers: Iterable[tuple[bytes, bytes]], query_string: bytes, schemes: Collection[bytes]
+) -> tuple[bytes, str]:
+    """Return scheme, in lower case, and token of the `Authorization` header if the scheme is one of `schemes`.
+
+    Raises as `parse_bearer` does. RFC 6750 §2.1, RFC 9449 §7.1.
+    """
     if query_string and _names_token(query_string):
         raise InvalidRequest(Reason.TOKEN_IN_QUERY)
     values = [value for name, value in headers if name == b"authorization"]
     if len(values) > 1:
         raise InvalidRequest(Reason.REPEATED_AUTHORIZATION)
     scheme, _, token = (values[0] if values else b"").strip(b" \t").partition(b" ")
-    if scheme.lower() != b"bearer":
+    scheme = scheme.lower()
+    if scheme not in schemes:
         raise MissingToken("another scheme" if values else "")
     token = token.lstrip(b" ")
     if not _B64TOKEN.fullmatch(token):
         raise InvalidRequest(Reason.MALFORMED_AUTHORIZATION)
-    return token.decode("ascii")
+    return scheme, token.decode("ascii")
 
 
 def _names_token(query_string: bytes) -> bool:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UNTRUSTED_PEER = "untrusted_peer"
     INACTIVE = "inactive"
     NOT_BOUND = "not_bound"
+    UNKNOWN_BINDING = "unknown_binding"
     WRONG_SCHEME = "wrong_scheme"
     WRONG_CERTIFICATE = "wrong_certificate"
     MISSING_PROOF = "missing_proof"

@@ -1,16 +1,28 @@
 """Decides about one HTTP request: who acts, with which token, and whether this act is allowed.
 
 All front ends stand on this. `Guard` is for asyncio, `SyncGuard` for threads; a framework is asked for nothing but an
-`HttpRequest` and is given a `Principal` or a `Refusal`.
+`HttpRequest` and is given a `Principal` or a `Refusal`. The order of the checks is `tegata_verify.decision`.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from tegata_verify.bearer import parse_bearer
+from tegata_verify.decision import (
+    AskActivity,
+    GuardParts,
+    Identify,
+    Introspect,
+    Question,
+    Verify,
+    Wait,
+    decide,
+)
 from tegata_verify.errors import AccessError, Challenges, Refusal, build_refusal
-from tegata_verify.permissions import Requirement, check_permission
+from tegata_verify.keys import Clock
+from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
+from tegata_verify.permissions import Requirement
 from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
@@ -24,21 +36,89 @@ ANYBODY = Requirement()
 class Guard:
     """Lets requests in, or says why not. Make one for the process.
 
-    `realm` names the protected space in challenges (RFC 9110 §11.5).
+    `realm` names the protected space in challenges (RFC 9110 §11.5). The other arguments add what a service may accept
+    beside plain bearer tokens: headers of a load balancer (`alb`), DPoP proofs (`dpop`), client certificates
+    (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`). Without them
+    a token that is bound to a key or a certificate is refused, since nobody could check the binding.
+    `clock` gives seconds since 1970; without it the verifier's.
     """
 
-    def __init__(self, verifier: Verifier, *, realm: str = "api") -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        *,
+        realm: str = "api",
+        alb: LoadBalancer | None = None,
+        dpop: ProofRules | None = None,
+        certificates: CertificateRules | None = None,
+        introspection: IssuerQuestions | None = None,
+        resource: Resource | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.verifier = verifier
-        self.challenges = Challenges(realm)
+        self.parts = GuardParts(
+            realm=realm,
+            alb=alb,
+            dpop=dpop,
+            certificates=certificates,
+            introspection=introspection,
+            resource=resource,
+        )
+        self.challenges = self.parts.build_challenges()
+        self._clock = clock or verifier.clock
 
     async def authorize(self, request: HttpRequest, requirement: Requirement = ANYBODY) -> Principal:
         """Return who acts. Raises an `AccessError`."""
-        token = parse_bearer(request.headers, request.query_string)
-        principal = await self.verifier.verify(token)
-        check_permission(principal, requirement)
-        return principal
+        decision = decide(self.parts, request, requirement, now=self._clock())
+        try:
+            question = next(decision)
+            while True:
+                question = decision.send(await self._answer(question))
+        except StopIteration as end:
+            principal: Principal = end.value
+            return principal
 
     def refuse(self, error: AccessError) -> Refusal:
         """Return the HTTP answer for a refusal, and tell the log its reason."""
-        _log.info("request refused: %s", error.reason, extra={"reason": str(error.reason), "detail": error.detail})
-        return build_refusal(error, self.challenges)
+        return refuse(error, self.challenges, build_nonce_headers(self.parts, self._clock()))
+
+    def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
+        """Return what the answer to an accepted request should carry too: the nonce for the next proof.
+
+        RFC 9449 §8.2. There is nothing for a request without a proof.
+        """
+        return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
+
+    async def _answer(self, question: Question) -> Any:
+        if isinstance(question, Verify):
+            return await self.verifier.verify(question.token)
+        return await ask(self.parts, question)
+
+
+async def ask(parts: GuardParts, question: Introspect | AskActivity | Identify | Wait) -> Any:
+    """Return the answer of the part that a question is for; SyncGuard does this in its background."""
+    if isinstance(question, Introspect):
+        assert parts.introspection is not None
+        return await parts.introspection.find_principal(question.token)
+    if isinstance(question, AskActivity):
+        assert parts.introspection is not None
+        return await parts.introspection.check_active(question.token, question.principal)
+    if isinstance(question, Identify):
+        assert parts.alb is not None
+        return await parts.alb.identify(question.presented, question.principal)
+    return await question.answer
+
+
+def build_nonce_headers(parts: GuardParts, now: float) -> tuple[tuple[str, str], ...]:
+    """Return the field with the nonce for the next proof, nothing where none is asked for."""
+    nonce = parts.dpop.nonce(now) if parts.dpop is not None else None
+    return () if nonce is None else (("DPoP-Nonce", nonce),)
+
+
+def refuse(error: AccessError, challenges: Challenges, more_headers: tuple[tuple[str, str], ...]) -> Refusal:
+    """Build the answer for a refusal, and tell the log its reason."""
+    _log.info("request refused: %s", error.reason, extra={"reason": str(error.reason), "detail": error.detail})
+    refusal = build_refusal(error, challenges)
+    given = {name for name, _ in refusal.headers}
+    more = tuple((name, value) for name, value in more_headers if name not in given)
+    return Refusal(refusal.status, refusal.headers + more, refusal.body)

@@ -62,6 +62,11 @@ class Verifier:
         """What is trusted."""
         return tuple(self._rules.values())
 
+    @property
+    def clock(self) -> Clock:
+        """What time it is, in seconds since 1970."""
+        return self._clock
+
     async def verify(self, token: str) -> Principal:
         """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4."""
         if len(token) > self._max_token_bytes:
