@@ -133,23 +133,11 @@ def test_the_way_back_is_tried_at_writer_and_reader(replicated):
     token = at_test(world)
     catch_up()
     world.do("finishSecret", token)
-    seen = []
-
-    class Watching:
-        def __getattr__(self, name):
-            return getattr(world.strategy, name)
-
-        def test(self, versions):
-            seen.append(versions)
-
-    watching = Watching()
-    world.rotation._strategies[world.secret] = watching
-    world.do("createSecret", third := world.announce())
-    world.do("testSecret", third)
-    world.strategy.may_return_to(seen[0])
+    versions = world.versions_of_a_test()
+    world.strategy.may_return_to(versions)
     world.server.set_password(world.pair.first, "something-else-0123456789")
     with pytest.raises(TestFailed):
-        world.strategy.may_return_to(seen[0])
+        world.strategy.may_return_to(versions)
     with pytest.raises(TestFailed, match="no previous"):
-        world.strategy.may_return_to(replace(seen[0], previous=None))
+        world.strategy.may_return_to(replace(versions, previous=None))
     assert world.document(CURRENT)["username"] == world.pair.second

@@ -21,6 +21,7 @@ from psycopg import sql
 from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
 from tegata_credentials.errors import SecretNotFound
+from tegata_credentials.rotation.ports import Versions
 from tegata_credentials.rotation.postgres import Administrator, AlternatingUsers, LoginPair, Proof, SingleUser
 from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
 from tegata_credentials.rotation.postgres.setup import setup_statements
@@ -154,6 +155,24 @@ class World:
         for step in steps:
             self.do(step, token)
         return token
+
+    def versions_of_a_test(self) -> Versions:
+        """Begin another rotation, and return what its strategy is given to test; nothing is tested."""
+        seen: list[Versions] = []
+
+        class Watching:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(strategy, name)
+
+            def test(self, versions: Versions) -> None:
+                seen.append(versions)
+
+        strategies = self.rotation._strategies
+        strategy, strategies[self.secret] = strategies[self.secret], Watching()
+        self.rotate(steps=("createSecret", "testSecret"))
+        strategies[self.secret] = strategy
+        (versions,) = seen
+        return versions
 
     def remember(self) -> None:
         for stage in (CURRENT, PENDING):
