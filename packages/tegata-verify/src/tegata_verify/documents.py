@@ -22,7 +22,20 @@ _NOT_KEPT = re.compile(r"\b(?:no-store|no-cache)\b", re.IGNORECASE)
 
 
 class FetchFailed(Exception):
-    """The document could not be had; the text says why, for logs."""
+    """The document could not be had; the text says why, for logs. `status` is the answer's, where there was one."""
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer as it came. `content` is None when our copy is still good (304)."""
+
+    content: bytes | None
+    etag: str | None
+    max_age_seconds: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +70,40 @@ class DocumentFetcher:
 
     async def fetch(self, url: str, *, etag: str | None = None) -> Document:
         """Return the JSON object at `url`. Raises `FetchFailed` for whatever else happens."""
+        body = await self.fetch_body(url, etag=etag, accept="application/json")
+        if body.content is None:
+            return Document(None, body.etag, body.max_age_seconds)
+        try:
+            return Document(parse_json_object(body.content), body.etag, body.max_age_seconds)
+        except MalformedJson as error:
+            raise FetchFailed(str(error)) from error
+
+    async def fetch_body(self, url: str, *, etag: str | None = None, accept: str = "*/*") -> Body:
+        """Return what is at `url`, of any type. Raises `FetchFailed` for whatever else happens."""
         try:
             check_url(url, allow_loopback_http=self._allow_loopback_http, what="document")
             # httpx's timeouts start again with each byte; this one bounds the whole exchange.
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._exchange(url, etag)
+                return await self._exchange(url, etag, accept)
         except TimeoutError as error:
             raise FetchFailed(f"no answer within {self._timeout_seconds} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
 
-    async def _exchange(self, url: str, etag: str | None) -> Document:
+    async def _exchange(self, url: str, etag: str | None, accept: str) -> Body:
         # Compressed answers could unfold far beyond the size cap, so none is asked for and none accepted.
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
         if etag is not None:
             headers["If-None-Match"] = etag
         async with await self._client(url) as client, client.stream("GET", url, headers=headers) as response:
             max_age = find_max_age(response.headers)
             if response.status_code == 304 and etag is not None:
-                return Document(None, etag, max_age)
+                return Body(None, etag, max_age)
             if response.status_code != 200:
-                raise FetchFailed(f"status {response.status_code}")
+                raise FetchFailed(f"status {response.status_code}", status=response.status_code)
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise FetchFailed("a compressed answer")
-            body = await self._read(response)
-        try:
-            return Document(parse_json_object(body), response.headers.get("etag"), max_age)
-        except MalformedJson as error:
-            raise FetchFailed(str(error)) from error
+            return Body(await self._read(response), response.headers.get("etag"), max_age)
 
     async def _read(self, response: httpx2.Response) -> bytes:
         body = bytearray()
