@@ -23,7 +23,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     """
     try:
         # Decoded here because json.loads(bytes) guesses the encoding.
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _DECODER.decode(data.decode())
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()
     except DuplicateMember:
@@ -44,3 +44,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+# json.loads with these arguments would build a decoder for each text, which costs more than a token's claims.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
