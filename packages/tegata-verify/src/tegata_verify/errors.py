@@ -56,6 +56,7 @@ class Reason(StrEnum):
     OLD_AUTHENTICATION = "old_authentication"
     KEYS_UNAVAILABLE = "keys_unavailable"
     INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
+    MEMORY_UNAVAILABLE = "memory_unavailable"
 
 
 class AccessError(Exception):
