@@ -26,12 +26,14 @@ from tegata_verify.guard import Guard
 from tegata_verify.issuers import ClaimPaths, Generic, Tegata
 from tegata_verify.keys import CachePolicy
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
+from tegata_verify.policy import AccessPolicy, PolicyError, build_policy
 from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
 
 __all__ = [
     "AccessError",
+    "AccessPolicy",
     "CachePolicy",
     "Challenges",
     "ClaimPaths",
@@ -44,6 +46,7 @@ __all__ = [
     "InvalidRequest",
     "KeysUnavailable",
     "MissingToken",
+    "PolicyError",
     "Principal",
     "Reason",
     "Refusal",
@@ -52,6 +55,7 @@ __all__ = [
     "TokenError",
     "UseDpopNonce",
     "Verifier",
+    "build_policy",
     "build_refusal",
     "build_requirement",
     "check_permission",

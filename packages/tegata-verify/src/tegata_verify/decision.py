@@ -21,6 +21,7 @@ from tegata_verify.errors import (
 )
 from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
 from tegata_verify.permissions import Requirement, check_permission
+from tegata_verify.policy import AccessPolicy, find_method
 from tegata_verify.presented import PresentedToken, Scheme
 from tegata_verify.principal import Principal, freeze
 from tegata_verify.request import HttpRequest
@@ -36,6 +37,7 @@ class GuardParts:
     certificates: CertificateRules | None = None
     introspection: IssuerQuestions | None = None
     resource: Resource | None = None
+    policy: AccessPolicy | None = None
 
     def build_challenges(self) -> Challenges:
         """Return what every challenge of this guard says."""
@@ -103,9 +105,9 @@ def decide(parts: GuardParts, request: HttpRequest, requirement: Requirement, *,
         is_new = parts.dpop.check(request, presented.token, binding.key, now)
         if not (is_new if isinstance(is_new, bool) else (yield Wait(is_new))):
             raise InvalidDpopProof(Reason.REPLAYED_PROOF)
-    if presented.identity_data is not None:
+    if presented.scheme is Scheme.ALB:
         principal = replace(principal, identity=freeze((yield Identify(presented, principal))))
-    check_permission(principal, requirement)
+    check_permission(principal, requirement, policy=parts.policy, method=find_method(request), now=now)
     return principal
 
 

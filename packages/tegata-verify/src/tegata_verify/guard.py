@@ -23,6 +23,7 @@ from tegata_verify.errors import AccessError, Challenges, Refusal, build_refusal
 from tegata_verify.keys import Clock
 from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
 from tegata_verify.permissions import Requirement
+from tegata_verify.policy import AccessPolicy
 from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
@@ -38,8 +39,9 @@ class Guard:
 
     `realm` names the protected space in challenges (RFC 9110 §11.5). The other arguments add what a service may accept
     beside plain bearer tokens: headers of a load balancer (`alb`), DPoP proofs (`dpop`), client certificates
-    (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`). Without them
-    a token that is bound to a key or a certificate is refused, since nobody could check the binding.
+    (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`), what roles and
+    scopes allow (`policy`). Without them a token that is bound to a key or a certificate is refused, since nobody could
+    check the binding.
     `clock` gives seconds since 1970; without it the verifier's.
     """
 
@@ -53,6 +55,7 @@ class Guard:
         certificates: CertificateRules | None = None,
         introspection: IssuerQuestions | None = None,
         resource: Resource | None = None,
+        policy: AccessPolicy | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.verifier = verifier
@@ -63,6 +66,7 @@ class Guard:
             certificates=certificates,
             introspection=introspection,
             resource=resource,
+            policy=policy,
         )
         self.challenges = self.parts.build_challenges()
         self._clock = clock or verifier.clock
