@@ -1,8 +1,8 @@
 """Reads and verifies the token that an Application Load Balancer makes of a user's claims (`x-amzn-oidc-data`).
 
 It is no JWS after RFC 7515: its segments are base64url *with* padding, and the signature covers the padded text (AWS,
-"Authenticate users using an Application Load Balancer", user claims encoding). JOSE libraries refuse it or strip what was
-signed, so the few lines of ES256 that it needs stand here, on cryptography's primitives.
+"Authenticate users using an Application Load Balancer", user claims encoding). JOSE libraries refuse it, or strip what
+was signed: the few lines of ES256 that it needs stand here, on cryptography's primitives.
 """
 
 from __future__ import annotations

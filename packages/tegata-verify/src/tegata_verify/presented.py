@@ -16,9 +16,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PresentedToken:
-    """A token nobody has vouched for yet. `identity_data` is what a load balancer says of the user, unverified too.
-
-    Neither stands in `repr`, because representations end in logs.
+    """A token nobody has vouched for yet. It does not stand in `repr`, because representations end in logs.
 
     >>> PresentedToken(Scheme.BEARER, "eyJ...")
     PresentedToken(scheme=<Scheme.BEARER: 'bearer'>)
@@ -26,4 +24,3 @@ class PresentedToken:
 
     scheme: Scheme
     token: str = field(repr=False)
-    identity_data: str | None = field(default=None, repr=False)
