@@ -69,7 +69,7 @@ async def test_nothing_is_fetched_for_a_token_that_cannot_become_good(server, is
 
 def test_an_issuer_is_named_once():
     rules = Tegata("https://id.example/demo", ["a"])
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="each issuer once"):
         Verifier(rules, Generic("https://id.example/demo", ["b"]))
     with pytest.raises(ValueError, match="at least one"):
         Verifier()
@@ -120,15 +120,17 @@ async def test_the_memory_is_bounded_and_keeps_what_was_used_last(issuer):
         await verifier.verify(token)
     assert await verifier.verify(tokens[0]) is first
     await verifier.verify(tokens[3])
-    assert len(verifier._remembered) == 3
+    assert len(verifier.verification.memory) == 3
     assert await verifier.verify(tokens[0]) is first
 
 
 async def test_a_token_is_remembered_by_its_digest_alone(issuer):
     verifier, token = issuer.verifier(), issuer.mint()
     await verifier.verify(token)
-    assert list(verifier._remembered) == [hashlib.sha256(token.encode()).digest()]
-    assert token.split(".")[2] not in repr(verifier._remembered)
+    memory = verifier.verification.memory
+    assert hashlib.sha256(token.encode()).digest() in memory
+    assert len(memory) == 1
+    assert not any(token.split(".")[n] in repr(memory._kept) for n in range(3))
 
 
 async def test_another_spelling_of_a_remembered_token_is_another_token(issuer):

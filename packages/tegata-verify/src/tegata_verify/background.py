@@ -6,10 +6,23 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tegata_verify.locks import ForkSafeLock
+
 Result = TypeVar("Result")
+
+_LAST_WORDS_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+    process: int
 
 
 class Background:
@@ -27,34 +40,42 @@ class Background:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = os.getpid()
+        self._lock = ForkSafeLock()
+        self._running: _Running | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Result], *, timeout_seconds: float) -> Result:
         """Return what the coroutine returns. Raises what it raises, or `TimeoutError`; it is cancelled then."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        future = self.start(coroutine)
         try:
             return future.result(timeout_seconds)
+        except CancelledError:
+            raise TimeoutError("closed before there was an answer") from None
         except FutureTimeout:
-            future.cancel()
+            if not future.cancel():
+                return future.result()  # it ended in this very moment, perhaps with a TimeoutError of its own
             raise TimeoutError(f"no answer within {timeout_seconds:g} s") from None
 
-    def close(self) -> None:
-        """End the loop and its thread; the next `run` starts others."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None and self._process == os.getpid():
-            loop.call_soon_threadsafe(loop.stop)
+    def start(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Begin with the coroutine and return at once; its end may be waited for."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
 
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._process != os.getpid():
-            self._lock, self._loop, self._process = threading.Lock(), None, os.getpid()
+    def close(self) -> None:
+        """Cancel what runs, end the loop and its thread; the next `run` starts others."""
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_serve, args=(self._loop,), name="tegata-verify", daemon=True).start()
-            return self._loop
+            running, self._running = self._running, None
+        if running is not None and running.process == os.getpid():
+            running.loop.call_soon_threadsafe(running.loop.stop)
+            running.thread.join(_LAST_WORDS_SECONDS)
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            running = self._running
+            if running is None or running.process != os.getpid():
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_serve, args=(loop,), name="tegata-verify", daemon=True)
+                running = self._running = _Running(loop, thread, os.getpid())
+                thread.start()
+            return running.loop
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -62,7 +83,9 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tegata_verify.documents import Document, DocumentFetcher, FetchFailed
 from tegata_verify.errors import KeysUnavailable
 from tegata_verify.issuers import Generic
 from tegata_verify.jwks import KeySet, VerificationKey, parse_key_set
+from tegata_verify.locks import ForkSafeLock
 
 Clock = Callable[[], float]
 
@@ -66,11 +70,45 @@ class _Outage:
     text: str
 
 
+class _Flight:
+    """A fetch under way, in the event loop and the process that began it.
+
+    It belongs to the cache: a waiter that is cancelled leaves it running for the others.
+    """
+
+    __slots__ = ("_landed", "_loop", "_process", "task")
+
+    def __init__(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        self._landed: Future[None] = Future()
+        self._landed.set_running_or_notify_cancel()  # from now on no waiter can cancel it
+        self.task = asyncio.create_task(work, name=name)
+        self.task.add_done_callback(lambda _: self._landed.set_result(None))
+
+    def is_alive(self) -> bool:
+        """Tell whether it will end by itself: not in a loop that was left, nor in the process we were forked from."""
+        return self._process == os.getpid() and not self._landed.done() and self._loop.is_running()
+
+    def is_ours(self) -> bool:
+        """Tell whether it is in the running event loop."""
+        return self._loop is asyncio.get_running_loop()
+
+    async def wait(self, patience_seconds: float) -> None:
+        """Return when it has landed; from another event loop, which may stop at any moment, not later than that."""
+        if self.is_ours():
+            await asyncio.wait([self.task])
+            if not self.task.cancelled():
+                self.task.result()  # raises what nobody expected
+        else:
+            await asyncio.wait([asyncio.wrap_future(self._landed)], timeout=patience_seconds)
+
+
 class JwksCache:
     """Keeps the keys of one issuer.
 
-    At most one fetch is in flight, whatever the number of waiters, and it belongs to the cache: a waiter that is
-    cancelled leaves it running for the others.
+    At most one fetch is under way, whatever the number of waiters, of threads and of event loops; each process has its
+    own. What is at hand is given without waiting, to any thread.
     """
 
     def __init__(
@@ -83,7 +121,8 @@ class JwksCache:
         self._copy: _Copy | None = None
         self._outage: _Outage | None = None
         self._discovered: tuple[str, float] | None = None
-        self._fetch: asyncio.Task[None] | None = None
+        self._flight: _Flight | None = None
+        self._lock = ForkSafeLock()  # for the decision to fetch
         self._refetched_at = -math.inf
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
@@ -92,57 +131,105 @@ class JwksCache:
 
         Raises `KeysUnavailable` if the issuer cannot be asked and what is known is too old or does not hold `kid`.
         """
+        # The first fetch may be for keys at all, the second for this one, and either may be lost with its event loop.
+        for _ in range(4):
+            found = self.find_at_hand(kid)
+            if found is not None:
+                if self.is_renewal_due():
+                    self._join()
+                return found
+            flight = self._join(kid)
+            if flight is not None:
+                await flight.wait(2 * self._policy.timeout + 1)
+        raise self._unavailable()
+
+    def find_at_hand(self, kid: str | None) -> tuple[VerificationKey, ...] | None:
+        """Return what `find_keys` would, None if it would have to wait. Raises `KeysUnavailable`."""
         now = self._clock()
         copy = self._copy
-        if copy is None or not copy.younger_than(copy.ttl, now):
-            await self._renew(now)
-        elif not copy.younger_than(copy.ttl * self._policy.refresh_ahead, now):
-            self._renew_if_allowed(now)
-        found = self._known(kid)
-        if kid is not None and not found:
-            found = await self._look_again(kid)
-        return found
-
-    async def aclose(self) -> None:
-        """Stop a fetch that is still under way."""
-        fetch = self._running()
-        if fetch is not None:
-            fetch.cancel()
-            await asyncio.wait([fetch])
-
-    def _known(self, kid: str | None) -> tuple[VerificationKey, ...]:
-        return self._copy.keys.find(kid) if self._copy is not None else ()
-
-    def _usable(self, now: float) -> bool:
-        return self._copy is not None and self._copy.younger_than(max(self._policy.stale, self._copy.ttl), now)
-
-    async def _renew(self, now: float) -> None:
-        fetch = self._renew_if_allowed(now)
-        if self._usable(now) and self._outage is not None:
-            return  # during an outage nobody waits for an answer that will hardly come
-        if fetch is not None:
-            await asyncio.shield(fetch)
-        if not self._usable(self._clock()):
-            raise self._unavailable()
-
-    async def _look_again(self, kid: str) -> tuple[VerificationKey, ...]:
-        """Ask the issuer for a key that is not in our copy, within the limits that make guessing kids cheap for us."""
-        running = self._running()
-        if running is not None:
-            await asyncio.shield(running)
-            if found := self._known(kid):
-                return found
-        now = self._clock()
-        asked_lately = is_within(self._refetched_at, self._policy.unknown_kid, now)
-        if not asked_lately and not is_within(self._unknown.get(kid, -math.inf), self._policy.unknown_kid_kept, now):
-            self._refetched_at = now
-            await asyncio.shield(self._start())
-            if found := self._known(kid):
-                return found
-            self._remember_unknown(kid, now)
+        if copy is None or not self._is_usable(copy, now):
+            if self._is_resting(now) and not self._is_fetching():
+                raise self._unavailable()
+            return None
+        if self._outage is None and not copy.younger_than(copy.ttl, now):
+            return None  # during an outage nobody waits for an answer that will hardly come
+        found = copy.keys.find(kid)
+        if found or kid is None:
+            return found
+        if self._is_fetching() or self._may_look_again(kid, now):
+            return None
         if self._outage is not None:
             raise self._unavailable()
-        return self._known(kid)
+        return ()
+
+    def is_renewal_due(self) -> bool:
+        """Tell whether `renew` should be started, though nobody need wait for it."""
+        now = self._clock()
+        copy = self._copy
+        if copy is None or copy.younger_than(copy.ttl * self._policy.refresh_ahead, now):
+            return False
+        return not self._is_resting(now) and not self._is_fetching()
+
+    async def renew(self) -> None:
+        """Fetch the keys, unless they are fresh or an outage is too recent to try again."""
+        if self.is_renewal_due():
+            flight = self._join()
+            if flight is not None:
+                await flight.wait(2 * self._policy.timeout + 1)
+
+    async def aclose(self) -> None:
+        """Stop a fetch that is still under way in this event loop."""
+        flight = self._flight
+        if flight is not None and flight.is_alive() and flight.is_ours():
+            flight.task.cancel()
+            await asyncio.wait([flight.task])
+
+    def _is_usable(self, copy: _Copy, now: float) -> bool:
+        return copy.younger_than(max(self._policy.stale, copy.ttl), now)
+
+    def _is_resting(self, now: float) -> bool:
+        return self._outage is not None and is_within(self._outage.since, self._policy.retry, now)
+
+    def _is_fetching(self) -> bool:
+        flight = self._flight
+        return flight is not None and flight.is_alive()
+
+    def _may_look_again(self, kid: str, now: float) -> bool:
+        """Tell whether to ask for a key that is not in our copy, within limits that make guessing kids cheap for us."""
+        return (
+            not is_within(self._refetched_at, self._policy.unknown_kid, now)
+            and not is_within(self._unknown.get(kid, -math.inf), self._policy.unknown_kid_kept, now)
+            and not self._is_resting(now)
+        )
+
+    def _join(self, kid: str | None = None) -> _Flight | None:
+        """Return the fetch under way, or start the one that is due; None while there must be none."""
+        with self._lock:
+            flight = self._flight
+            if flight is not None and flight.is_alive():
+                return flight
+            now = self._clock()
+            copy = self._copy
+            if self._is_resting(now):
+                return None
+            if copy is not None and copy.younger_than(copy.ttl * self._policy.refresh_ahead, now):
+                # Another thread was faster, or the copy is good and lacks this one key.
+                if kid is None or copy.keys.find(kid) or not self._may_look_again(kid, now):
+                    return None
+                self._refetched_at = now
+            name = f"tegata-verify: keys of {self._issuer.name}"
+            self._flight = _Flight(self._refresh(kid), name)
+            return self._flight
+
+    async def _refresh(self, kid: str | None) -> None:
+        try:
+            self._copy = copy = await self._load()
+            self._outage = None
+            if kid is not None and not copy.keys.find(kid):
+                self._remember_unknown(kid, self._clock())
+        except FetchFailed as error:
+            self._outage = _Outage(self._clock(), str(error))
+            _log.warning("keys of issuer %s cannot be fetched: %s", self._issuer.name, error)
 
     def _remember_unknown(self, kid: str, now: float) -> None:
         self._unknown[kid] = now
@@ -151,38 +238,11 @@ class JwksCache:
             self._unknown.popitem(last=False)
 
     def _unavailable(self) -> KeysUnavailable:
-        if self._outage is None:
+        outage = self._outage
+        if outage is None:
             return KeysUnavailable(1)
-        wait = self._outage.since + self._policy.retry - self._clock()
-        return KeysUnavailable(math.ceil(min(max(wait, 1), self._policy.retry)), self._outage.text)
-
-    def _running(self) -> asyncio.Task[None] | None:
-        fetch = self._fetch
-        # A test client runs each request in a loop of its own: the task of another loop would never wake us.
-        if fetch is None or fetch.done() or fetch.get_loop() is not asyncio.get_running_loop():
-            return None
-        return fetch
-
-    def _renew_if_allowed(self, now: float) -> asyncio.Task[None] | None:
-        """Return a fetch to wait for, or None while a failed one is too recent to try again."""
-        resting = self._outage is not None and is_within(self._outage.since, self._policy.retry, now)
-        return self._running() if resting else self._start()
-
-    def _start(self) -> asyncio.Task[None]:
-        """Return the fetch under way, or start one."""
-        fetch = self._running()
-        if fetch is None:
-            fetch = asyncio.create_task(self._refresh(), name=f"tegata-verify: keys of {self._issuer.issuer}")
-            self._fetch = fetch
-        return fetch
-
-    async def _refresh(self) -> None:
-        try:
-            self._copy = await self._load()
-            self._outage = None
-        except FetchFailed as error:
-            self._outage = _Outage(self._clock(), str(error))
-            _log.warning("keys of issuer %s cannot be fetched: %s", self._issuer.issuer, error)
+        wait = outage.since + self._policy.retry - self._clock()
+        return KeysUnavailable(math.ceil(min(max(wait, 1), self._policy.retry)), outage.text)
 
     async def _load(self) -> _Copy:
         old = self._copy
@@ -210,7 +270,7 @@ class JwksCache:
     async def _discover(self) -> str:
         """Return the `jwks_uri` of the issuer's own metadata. OIDC Discovery §4.3, RFC 8414 §3.3."""
         metadata = (await self._fetcher.fetch(self._issuer.metadata_url)).content or {}
-        if metadata.get("issuer") != self._issuer.issuer:
+        if metadata.get("issuer") != self._issuer.metadata_issuer:
             raise FetchFailed("the discovery document is for another issuer")
         uri = metadata.get("jwks_uri")
         if not isinstance(uri, str):

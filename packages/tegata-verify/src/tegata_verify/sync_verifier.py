@@ -1,0 +1,99 @@
+"""Turns an access token into a principal for callers without asyncio: threads of Flask, Django, plain WSGI, scripts."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from tegata_verify.background import Background
+from tegata_verify.documents import TransportFactory
+from tegata_verify.errors import KeysUnavailable
+from tegata_verify.issuers import Generic
+from tegata_verify.jwks import VerificationKey
+from tegata_verify.keys import CachePolicy, Clock
+from tegata_verify.principal import Principal
+from tegata_verify.verification import Pending, Verification
+from tegata_verify.verifier import Verifier
+
+
+class SyncVerifier:
+    """`Verifier` for threads: the same rules, arguments and caches; make one for the process and share it.
+
+    A token that is remembered, or whose key is at hand, is judged in the caller's thread. Only keys have to be fetched
+    elsewhere, in an event loop of a daemon thread that starts with the first fetch. It may be made before a server
+    forks its workers: each process fetches keys by itself.
+
+    >>> from tegata_verify.testing import TestIssuer
+    >>> issuer = TestIssuer()
+    >>> verifier = SyncVerifier(issuer.rules, transport=issuer.transport)
+    >>> verifier.verify(issuer.mint(subject="user-1")).subject
+    'user-1'
+    >>> verifier.close()
+    """
+
+    def __init__(
+        self,
+        *issuers: Generic,
+        transport: TransportFactory | None = None,
+        clock: Clock = time.time,
+        cache_policy: CachePolicy | None = None,
+        max_token_bytes: int = 16 * 1024,
+        remembered_tokens: int = 4096,
+        remembered_bytes: int = 8 * 1024 * 1024,
+        background: Background | None = None,
+    ) -> None:
+        self.background = background or Background()
+        self.verification = Verification(
+            issuers,
+            transport=transport,
+            clock=clock,
+            cache_policy=cache_policy,
+            max_token_bytes=max_token_bytes,
+            remembered_tokens=remembered_tokens,
+            remembered_bytes=remembered_bytes,
+        )
+
+    @classmethod
+    def of(cls, verifier: Verifier, *, background: Background | None = None) -> SyncVerifier:
+        """Return one that shares keys and remembered tokens with `verifier`, for a process that has both kinds."""
+        shared = cls.__new__(cls)
+        shared.background = background or Background()
+        shared.verification = verifier.verification
+        return shared
+
+    @property
+    def issuers(self) -> tuple[Generic, ...]:
+        """What is trusted."""
+        return self.verification.issuers
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is, in seconds since 1970."""
+        return self.verification.clock
+
+    def verify(self, token: str) -> Principal:
+        """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4."""
+        prepared = self.verification.prepare(token)
+        if isinstance(prepared, Principal):
+            return prepared
+        return self.verification.finish(prepared, self._find_keys(prepared))
+
+    def close(self) -> None:
+        """Stop fetches that are still under way, and their thread."""
+        self.background.close()
+
+    def _find_keys(self, pending: Pending) -> tuple[VerificationKey, ...]:
+        cache = pending.keys
+        found = cache.find_at_hand(pending.kid)
+        if found is None:
+            return self._wait_for_keys(pending)
+        if cache.is_renewal_due():
+            self.background.start(cache.renew())
+        return found
+
+    def _wait_for_keys(self, pending: Pending) -> tuple[VerificationKey, ...]:
+        patience = self.verification.patience_seconds
+        try:
+            return self.background.run(pending.keys.find_keys(pending.kid), timeout_seconds=patience)
+        except TimeoutError as error:
+            raise KeysUnavailable(math.ceil(patience), str(error)) from error
