@@ -48,6 +48,7 @@ ROTATIONS = 50
 # Here passwords change faster than caches forget, and the store fails just then: a refused login has to outwait that.
 BUDGET = 30.0
 SEED = 20_261_121
+PAUSE = 0.005  # of each client between two operations: room for the rotation on a small machine
 ASK = "select current_user::text"
 FUNCTION, CLIENT = "AKIAFUNCTION", "AKIACLIENT"
 # The SDK pauses for seconds before it calls a fourth time; twice is enough to get through, and to give up, quickly.
@@ -95,7 +96,7 @@ async def until(stopped: threading.Event, act: Callable[[], Awaitable[object]], 
     while not stopped.is_set():
         try:
             tally.note(await act(), group)
-            await asyncio.sleep(0.005)  # leave room for the rotation on a small machine
+            await asyncio.sleep(PAUSE)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client has failed
             tally.errors.append(f"{type(error).__name__}: {error}")
 
@@ -175,7 +176,7 @@ async def test_no_operation_fails_across_fifty_rotations_with_faults(
                 with psycopg_connect(live_pair.url(), password=by_psycopg) as connection:
                     row = connection.execute(ASK).fetchone()
                     tally.note(row and row[0], group)
-                stopped.wait(0.005)
+                stopped.wait(PAUSE)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client has failed
                 tally.errors.append(f"{type(error).__name__}: {error}")
 
