@@ -23,7 +23,7 @@ from tegata_verify.errors import (
     build_refusal,
 )
 from tegata_verify.guard import Guard
-from tegata_verify.issuers import ClaimPaths, Generic, Tegata
+from tegata_verify.issuers import Auth0, ClaimPaths, Cognito, EntraId, Generic, Keycloak, Tegata
 from tegata_verify.keys import CachePolicy
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
 from tegata_verify.policy import AccessPolicy, PolicyError, build_policy
@@ -34,9 +34,12 @@ from tegata_verify.verifier import Verifier
 __all__ = [
     "AccessError",
     "AccessPolicy",
+    "Auth0",
     "CachePolicy",
     "Challenges",
     "ClaimPaths",
+    "Cognito",
+    "EntraId",
     "Generic",
     "Guard",
     "HttpRequest",
@@ -44,6 +47,7 @@ __all__ = [
     "InsufficientUserAuthentication",
     "InvalidDpopProof",
     "InvalidRequest",
+    "Keycloak",
     "KeysUnavailable",
     "MissingToken",
     "PolicyError",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from tegata_verify.claims import numeric_date
 from tegata_verify.errors import InvalidDpopProof, Reason, TokenError, UseDpopNonce
 from tegata_verify.issuers import SUPPORTED_ALGORITHMS
 from tegata_verify.jwks import VerificationKey, parse_key
@@ -16,7 +17,7 @@ from tegata_verify.nonces import DpopNonces
 from tegata_verify.proof_memory import LocalProofMemory, ProofMemory, UsedProof
 from tegata_verify.request import HttpRequest
 from tegata_verify.target_uri import encode_path, find_path, normalize
-from tegata_verify.tokens import UnverifiedToken, check_signature, media_type, numeric_date, parse_token
+from tegata_verify.tokens import UnverifiedToken, check_signature, media_type, parse_token
 
 _HEADER = b"dpop"
 _MAX_JTI_LENGTH = 512

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from tegata_verify.errors import Reason, TokenError
+from tegata_verify.claims import find_text, numeric_date
 from tegata_verify.issuers import Generic
-from tegata_verify.tokens import VerifiedClaims, numeric_date
+from tegata_verify.tokens import VerifiedClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class Principal:
 
     `claims` is everything the token says, read-only at every depth: lists are tuples there. It stays out of `repr`,
     because representations end in logs and claims may hold personal data. `auth_time` is in seconds since 1970.
-    `identity` is what a trusted load balancer says of the user beside the token (`tegata_verify.alb`).
+    `permissions` is what the issuer itself grants the subject; `acts_for_itself` is set where the issuer has claims of
+    its own for clients without a user. `identity` is what a trusted load balancer says of the user beside the token
+    (`tegata_verify.alb`).
     """
 
     issuer: str
@@ -29,61 +31,33 @@ class Principal:
     roles: frozenset[str] = frozenset()
     acr: str | None = None
     auth_time: float | None = None
+    permissions: frozenset[str] = frozenset()
+    acts_for_itself: bool = False
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
     identity: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
 
     @property
     def is_service(self) -> bool:
         """Tell whether a client acts on its own behalf. RFC 9068 §2.2, §5."""
-        return self.client_id is not None and self.subject == self.client_id
+        return self.acts_for_itself or (self.client_id is not None and self.subject == self.client_id)
 
 
 def build_principal(claims: VerifiedClaims, rules: Generic) -> Principal:
-    """Map the claims as the issuer's `claim_paths` say. Raises `TokenError` for a claim of the wrong type."""
-    paths = rules.claim_paths
+    """Map the claims as the issuer's rules say. Raises `TokenError` for a claim of the wrong type."""
     return Principal(
-        issuer=rules.issuer,
-        subject=_text(claims, ("sub",)) or "",
-        client_id=_text(claims, paths.client_id),
+        # Where only keys are known the token says whose it is.
+        issuer=find_text(claims, ("iss",)) or rules.name,
+        subject=find_text(claims, ("sub",)) or "",
+        client_id=rules.find_client(claims),
         tenant=rules.find_tenant(claims),
-        scopes=_scopes(claims, paths.scope),
-        roles=_names(claims, paths.roles),
-        acr=_text(claims, ("acr",)),
+        scopes=rules.find_scopes(claims),
+        roles=rules.find_roles(claims),
+        permissions=rules.find_permissions(claims),
+        acr=find_text(claims, ("acr",)),
         auth_time=numeric_date(claims, "auth_time"),
         claims=freeze(claims),
+        acts_for_itself=rules.is_service(claims),
     )
-
-
-def _find(claims: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = claims
-    for name in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(name)
-    return value
-
-
-def _text(claims: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
-    value = _find(claims, path)
-    if value is not None and not isinstance(value, str):
-        raise TokenError(Reason.MALFORMED_CLAIM, path[-1])
-    return value
-
-
-def _scopes(claims: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
-    # RFC 6749 §3.3 separates scopes by spaces; some issuers send a list.
-    value = _find(claims, path)
-    return frozenset(value.split(" ")) - {""} if isinstance(value, str) else _names(claims, path)
-
-
-def _names(claims: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
-    value = _find(claims, path)
-    if value is None:
-        return frozenset()
-    # One string for several roles could be read in two ways, so it is not read at all.
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise TokenError(Reason.MALFORMED_CLAIM, path[-1])
-    return frozenset(value)
 
 
 def freeze(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType
@@ -11,6 +10,7 @@ from typing import Any, NewType
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 
+from tegata_verify.claims import audience_of, numeric_date
 from tegata_verify.errors import Reason, TokenError
 from tegata_verify.issuers import SUPPORTED_ALGORITHMS, Generic
 from tegata_verify.jwks import MAX_KID_LENGTH, VerificationKey
@@ -148,27 +148,20 @@ def check_claims(claims: Mapping[str, Any], rules: Generic, *, now: float) -> Ve
 
     Raises `TokenError`. The signature must have been checked before.
     """
-    if claims.get("iss") != rules.issuer:
+    issuer = claims.get("iss")
+    if rules.accepted_issuers and not (isinstance(issuer, str) and issuer in rules.accepted_issuers):
         raise TokenError(Reason.UNKNOWN_ISSUER)
-    if audience_of(claims).isdisjoint(rules.audiences):
+    rules.check(claims)
+    if rules.audiences and audience_of(claims).isdisjoint(rules.audiences):
         raise TokenError(Reason.WRONG_AUDIENCE)
     check_times(claims, rules.leeway_seconds, now=now)
     for name in rules.required_claims:
         value = claims.get(name)
         if value is None or value == "":
             raise TokenError(Reason.MISSING_CLAIM, name)
+    if rules.client_ids and rules.find_client(claims) not in rules.client_ids:
+        raise TokenError(Reason.WRONG_CLIENT)
     return VerifiedClaims(claims)
-
-
-def audience_of(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return `aud`, one string or a list of them. RFC 7519 §4.1.3. Raises `TokenError`."""
-    audience = claims.get("aud")
-    if audience is None:
-        raise TokenError(Reason.MISSING_CLAIM, "aud")
-    values = [audience] if isinstance(audience, str) else audience
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TokenError(Reason.MALFORMED_CLAIM, "aud")
-    return frozenset(values)
 
 
 def check_times(claims: Mapping[str, Any], leeway_seconds: float, *, now: float) -> None:
@@ -183,18 +176,3 @@ def check_times(claims: Mapping[str, Any], leeway_seconds: float, *, now: float)
         raise TokenError(Reason.NOT_YET_VALID)
     if issued is not None and now < issued - leeway_seconds:
         raise TokenError(Reason.ISSUED_IN_FUTURE)
-
-
-def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a time as seconds since 1970, None if there is none. RFC 7519 §2. Raises `TokenError`."""
-    value = claims.get(name)
-    if value is None:
-        return None
-    try:
-        # bool is an int to Python; an integer of any size is one to JSON.
-        seconds = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, OverflowError, ValueError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise TokenError(Reason.MALFORMED_CLAIM, name)
-    return seconds
