@@ -1,0 +1,1 @@
+"""The application of Plan B: FastAPI behind a load balancer that logs users in."""
