@@ -22,13 +22,14 @@ from tegata_verify.errors import (
     UseDpopNonce,
     build_refusal,
 )
-from tegata_verify.guard import Guard
+from tegata_verify.guard import Guard, SyncGuard
 from tegata_verify.issuers import Auth0, ClaimPaths, Cognito, EntraId, Generic, Keycloak, Tegata
 from tegata_verify.keys import CachePolicy
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
 from tegata_verify.policy import AccessPolicy, PolicyError, build_policy
 from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
+from tegata_verify.sync_verifier import SyncVerifier
 from tegata_verify.verifier import Verifier
 
 __all__ = [
@@ -55,6 +56,8 @@ __all__ = [
     "Reason",
     "Refusal",
     "Requirement",
+    "SyncGuard",
+    "SyncVerifier",
     "Tegata",
     "TokenError",
     "UseDpopNonce",

@@ -19,13 +19,14 @@ from tegata_verify.decision import (
     Wait,
     decide,
 )
-from tegata_verify.errors import AccessError, Challenges, Refusal, build_refusal
+from tegata_verify.errors import AccessError, Challenges, KeysUnavailable, Reason, Refusal, build_refusal
 from tegata_verify.keys import Clock
 from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
 from tegata_verify.permissions import Requirement
 from tegata_verify.policy import AccessPolicy
 from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
+from tegata_verify.sync_verifier import SyncVerifier
 from tegata_verify.verifier import Verifier
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class Guard:
 
     `realm` names the protected space in challenges (RFC 9110 §11.5). The other arguments add what a service may accept
     beside plain bearer tokens: headers of a load balancer (`alb`), DPoP proofs (`dpop`), client certificates
-    (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`), what roles and
-    scopes allow (`policy`). Without them a token that is bound to a key or a certificate is refused, since nobody could
+    (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`), what roles
+    and scopes allow (`policy`). Without them a token that is bound to a key or a certificate is refused, since nobody could
     check the binding.
     `clock` gives seconds since 1970; without it the verifier's.
     """
@@ -97,6 +98,83 @@ class Guard:
         if isinstance(question, Verify):
             return await self.verifier.verify(question.token)
         return await ask(self.parts, question)
+
+
+class SyncGuard:
+    """`Guard` for threads: the same arguments, rules and answers, without asyncio in the caller.
+
+    Bearer tokens, proofs and certificates are judged in the caller's thread; whatever has to be asked elsewhere is
+    waited for, `timeout_seconds` at most, in the event loop of the verifier's background.
+
+    >>> from tegata_verify.testing import TestIssuer
+    >>> issuer = TestIssuer()
+    >>> guard = SyncGuard(issuer.verifier(), realm="beer")
+    >>> authorization = f"Bearer {issuer.mint(subject='user-1')}".encode()
+    >>> guard.authorize(HttpRequest("GET", "https://api.test/", ((b"authorization", authorization),))).subject
+    'user-1'
+    >>> guard.close()
+    """
+
+    def __init__(
+        self,
+        verifier: SyncVerifier | Verifier,
+        *,
+        realm: str = "api",
+        alb: LoadBalancer | None = None,
+        dpop: ProofRules | None = None,
+        certificates: CertificateRules | None = None,
+        introspection: IssuerQuestions | None = None,
+        resource: Resource | None = None,
+        policy: AccessPolicy | None = None,
+        clock: Clock | None = None,
+        timeout_seconds: float = 15,
+    ) -> None:
+        self.verifier = SyncVerifier.of(verifier) if isinstance(verifier, Verifier) else verifier
+        self.parts = GuardParts(
+            realm=realm,
+            alb=alb,
+            dpop=dpop,
+            certificates=certificates,
+            introspection=introspection,
+            resource=resource,
+            policy=policy,
+        )
+        self.challenges = self.parts.build_challenges()
+        self._clock = clock or self.verifier.clock
+        self._timeout_seconds = timeout_seconds
+
+    def authorize(self, request: HttpRequest, requirement: Requirement = ANYBODY) -> Principal:
+        """Return who acts. Raises an `AccessError`."""
+        decision = decide(self.parts, request, requirement, now=self._clock())
+        try:
+            question = next(decision)
+            while True:
+                question = decision.send(self._answer(question))
+        except StopIteration as end:
+            principal: Principal = end.value
+            return principal
+
+    def refuse(self, error: AccessError) -> Refusal:
+        """Return the HTTP answer for a refusal, and tell the log its reason."""
+        return refuse(error, self.challenges, build_nonce_headers(self.parts, self._clock()))
+
+    def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
+        """Return what the answer to an accepted request should carry too, as `Guard.answer_headers`."""
+        return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
+
+    def close(self) -> None:
+        """Stop what is still under way in the background, and its thread."""
+        self.verifier.close()
+
+    def _answer(self, question: Question) -> Any:
+        if isinstance(question, Verify):
+            return self.verifier.verify(question.token)
+        try:
+            return self.verifier.background.run(ask(self.parts, question), timeout_seconds=self._timeout_seconds)
+        except TimeoutError as error:
+            is_introspection = isinstance(question, Introspect | AskActivity)
+            reason = Reason.INTROSPECTION_UNAVAILABLE if is_introspection else Reason.KEYS_UNAVAILABLE
+            raise KeysUnavailable(5, str(error), reason=reason) from error
 
 
 async def ask(parts: GuardParts, question: Introspect | AskActivity | Identify | Wait) -> Any:
