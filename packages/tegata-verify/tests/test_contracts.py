@@ -18,6 +18,7 @@ ALSO = {
     "client_certificates": {"cryptography"},
     "alb_tokens": {"cryptography"},
     "fastapi": {"fastapi"},
+    "policy_file": {"yaml"},
 }
 """What single modules may import beside what all may."""
 

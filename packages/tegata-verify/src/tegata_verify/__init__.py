@@ -28,6 +28,7 @@ from tegata_verify.keys import CachePolicy
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
 from tegata_verify.policy import AccessPolicy, PolicyError, build_policy
 from tegata_verify.principal import Principal
+from tegata_verify.protected_resource import ProtectedResource
 from tegata_verify.request import HttpRequest
 from tegata_verify.sync_verifier import SyncVerifier
 from tegata_verify.verifier import Verifier
@@ -53,6 +54,7 @@ __all__ = [
     "MissingToken",
     "PolicyError",
     "Principal",
+    "ProtectedResource",
     "Reason",
     "Refusal",
     "Requirement",

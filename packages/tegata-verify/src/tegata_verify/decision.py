@@ -6,7 +6,7 @@ answer back, or raises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Collection, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +19,13 @@ from tegata_verify.errors import (
     Reason,
     TokenError,
 )
-from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
+from tegata_verify.issuers import Generic
+from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules
 from tegata_verify.permissions import Requirement, check_permission
 from tegata_verify.policy import AccessPolicy, find_method
 from tegata_verify.presented import PresentedToken, Scheme
 from tegata_verify.principal import Principal, freeze
+from tegata_verify.protected_resource import Description, ProtectedResource, build_description, build_document
 from tegata_verify.request import HttpRequest
 
 
@@ -36,7 +38,7 @@ class GuardParts:
     dpop: ProofRules | None = None
     certificates: CertificateRules | None = None
     introspection: IssuerQuestions | None = None
-    resource: Resource | None = None
+    resource: ProtectedResource | None = None
     policy: AccessPolicy | None = None
 
     def build_challenges(self) -> Challenges:
@@ -47,6 +49,15 @@ class GuardParts:
             dpop_algorithms=self.dpop.algorithms if self.dpop is not None else (),
             only_dpop=self.dpop is not None and self.dpop.required,
         )
+
+    def describe(self, path: str, issuers: Collection[Generic]) -> Description | None:
+        """Return the service's description if it is at `path`, which may end in a slash more. RFC 9728 §3.1."""
+        if self.resource is None or path.rstrip("/") != self.resource.metadata_path.rstrip("/"):
+            return None
+        document = build_document(
+            self.resource, issuers=issuers, dpop=self.dpop, certificates=self.certificates, policy=self.policy
+        )
+        return build_description(document)
 
 
 @dataclass(frozen=True, slots=True)

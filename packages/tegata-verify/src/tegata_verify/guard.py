@@ -21,10 +21,11 @@ from tegata_verify.decision import (
 )
 from tegata_verify.errors import AccessError, Challenges, KeysUnavailable, Reason, Refusal, build_refusal
 from tegata_verify.keys import Clock
-from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules, Resource
+from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules
 from tegata_verify.permissions import Requirement
 from tegata_verify.policy import AccessPolicy
 from tegata_verify.principal import Principal
+from tegata_verify.protected_resource import Description, ProtectedResource
 from tegata_verify.request import HttpRequest
 from tegata_verify.sync_verifier import SyncVerifier
 from tegata_verify.verifier import Verifier
@@ -41,8 +42,8 @@ class Guard:
     `realm` names the protected space in challenges (RFC 9110 §11.5). The other arguments add what a service may accept
     beside plain bearer tokens: headers of a load balancer (`alb`), DPoP proofs (`dpop`), client certificates
     (`certificates`), opaque and revoked tokens (`introspection`), a description for clients (`resource`), what roles
-    and scopes allow (`policy`). Without them a token that is bound to a key or a certificate is refused, since nobody could
-    check the binding.
+    and scopes allow (`policy`). Without them a token that is bound to a key or a certificate is refused, since nobody
+    could check the binding.
     `clock` gives seconds since 1970; without it the verifier's.
     """
 
@@ -55,7 +56,7 @@ class Guard:
         dpop: ProofRules | None = None,
         certificates: CertificateRules | None = None,
         introspection: IssuerQuestions | None = None,
-        resource: Resource | None = None,
+        resource: ProtectedResource | None = None,
         policy: AccessPolicy | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -94,6 +95,10 @@ class Guard:
         """
         return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
 
+    def describe(self, path: str) -> Description | None:
+        """Return the service's description if it is at `path`; front ends serve it to everybody. RFC 9728 §3."""
+        return self.parts.describe(path, self.verifier.issuers)
+
     async def _answer(self, question: Question) -> Any:
         if isinstance(question, Verify):
             return await self.verifier.verify(question.token)
@@ -124,7 +129,7 @@ class SyncGuard:
         dpop: ProofRules | None = None,
         certificates: CertificateRules | None = None,
         introspection: IssuerQuestions | None = None,
-        resource: Resource | None = None,
+        resource: ProtectedResource | None = None,
         policy: AccessPolicy | None = None,
         clock: Clock | None = None,
         timeout_seconds: float = 15,
@@ -161,6 +166,10 @@ class SyncGuard:
     def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
         """Return what the answer to an accepted request should carry too, as `Guard.answer_headers`."""
         return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
+
+    def describe(self, path: str) -> Description | None:
+        """Return the service's description if it is at `path`, as `Guard.describe`."""
+        return self.parts.describe(path, self.verifier.issuers)
 
     def close(self) -> None:
         """Stop what is still under way in the background, and its thread."""

@@ -84,12 +84,3 @@ class IssuerQuestions(Protocol):
     async def check_active(self, token: str, principal: Principal) -> None:
         """Refuse a verified token that the issuer has revoked. Raises an `AccessError`."""
         ...
-
-
-class Resource(Protocol):
-    """Describes the service to clients (RFC 9728)."""
-
-    @property
-    def metadata_url(self) -> str:
-        """The address of the description, for challenges."""
-        ...

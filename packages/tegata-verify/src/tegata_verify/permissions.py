@@ -50,8 +50,9 @@ def build_requirement(
     `scope`: one scope, several in one string separated by spaces, or a collection: **all of them** are needed.
     `role`: one role, or a collection: **any one of them** is enough. Where both are given both must allow, so that
     a client with a narrow token does not act with its user's whole role. `permission`: one or a collection, **all** are
-    needed, and an `AccessPolicy` says who has them. `tenant`: one or a collection, **any one**, by name or by the
-    issuer's address. `acr`: as `scope`, but **any one**, the preferred first. `max_age`: seconds since the login.
+    needed, and an `AccessPolicy` says who has them; without one only what the issuer itself grants counts.
+    `tenant`: one or a collection, **any one**, by name or by the issuer's address. `acr`: as `scope`, but **any one**,
+    the preferred first. `max_age`: seconds since the login.
     Raises `ValueError` for an empty argument: it is more likely a mistake than the wish to let everybody in.
     """
     scopes, acrs = _words(scope), _words(acr)
@@ -91,8 +92,8 @@ def check_permission(
         raise InsufficientScope(Reason.MISSING_ROLE)
     if policy is not None:
         check_policy(policy, principal, requirement.permissions, method)
-    elif requirement.permissions:
-        raise InsufficientScope(Reason.NOT_IN_POLICY, detail="there is no policy that could grant a permission")
+    elif not requirement.permissions <= principal.permissions:
+        raise InsufficientScope(Reason.MISSING_PERMISSION, detail="there is no policy, and the issuer grants others")
     check_login(principal, requirement, now=time.time() if now is None else now)
 
 

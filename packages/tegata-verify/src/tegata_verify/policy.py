@@ -34,7 +34,7 @@ class PolicyError(ValueError):
     """
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{_spell(path)}: {problem}")
+        super().__init__(f"{spell_path(path)}: {problem}")
         self.path = path
         self.problem = problem
 
@@ -120,6 +120,11 @@ class AccessPolicy:
             for name, document in _named(tenants or {}, ("tenants",))
         }
 
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The names of all scopes, whatever the tenant."""
+        return frozenset().union(*(rules.scopes for rules in (self.everybody, *self._tenants.values())))
+
     def find_rules(self, principal: Principal) -> PolicyRules:
         """Return what applies to this caller; another tenant's rules never do."""
         own = self._tenants.get(principal.issuer)
@@ -184,6 +189,18 @@ def overlap(left: str, right: str) -> bool:
 def find_method(request: HttpRequest) -> str:
     """Return how a policy calls what the request does: its method, or `WEBSOCKET` for opening one (RFC 6455 §4.1)."""
     return "WEBSOCKET" if request.url.lower().startswith(("ws:", "wss:")) else request.method
+
+
+def spell_path(path: Path) -> str:
+    """Return a path as people write it.
+
+    >>> spell_path(("scopes", "read", "methods", 0))
+    'scopes.read.methods[0]'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the policy"
 
 
 def is_issuer(tenant: str) -> bool:
@@ -303,10 +320,3 @@ def _kind(value: object) -> str:
 
 def _frozen(found: dict[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(found)
-
-
-def _spell(path: Path) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "the policy"
