@@ -357,7 +357,7 @@ def test_a_login_that_something_on_the_way_makes_another_users_never_becomes_cur
 
         def execute(self, statement, *values):
             found = self.session.execute(statement, *values)
-            return [("pooler", row[1]) for row in found] if "session_user" in statement else found
+            return [("pooler", *row[1:]) for row in found] if "session_user" in statement else found
 
     class Pooler:
         def __init__(self, sessions):

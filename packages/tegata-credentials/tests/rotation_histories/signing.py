@@ -73,8 +73,8 @@ class Issuer:
         return self._service.get_version(self._secret).text
 
     def known(self, publisher: Issuer) -> list[dict[str, Any]]:
-        """Return the JWKS that this verifier has: not older than verifiers keep it."""
-        if self._clock() >= self._read_at + JWKS_AGE:
+        """Return the JWKS that this verifier has: not older than verifiers keep it, and none without a key is kept."""
+        if not self._jwks or self._clock() >= self._read_at + JWKS_AGE:
             self._jwks, self._read_at = published(publisher.text()), self._clock()
         return self._jwks
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tegata_credentials.rotation.errors import NotYet, RotationBusy
+from tegata_credentials.rotation.errors import DatabaseConnectionError, NotYet, RotationBusy, RotationRefused
 from tegata_credentials.rotation.ports import Strategy, Versions
 
 from .databases import AlternatingWorld, SingleWorld
-from .external import ExternalWorld
+from .external import OVERLAP, ExternalWorld
 from .interruptions import Crash, Points
 from .kits import FileKit, MemoryKit, SecretsManagerKit
 from .ledger import Broken
@@ -198,4 +198,33 @@ def test_a_rollback_waits_for_a_rotation_that_has_a_value(story: Story):
     with pytest.raises(RotationBusy):
         story.world.rollback(Points())
     assert story.world.current() == current
+    story.end()
+
+
+def test_a_standby_that_still_knows_the_old_password_is_no_reason_to_go_back(pair_18: Servers):
+    """After a switch-over the writer's address led to a standby: a rollback tried a password there that was spent."""
+    story = story_in(AlternatingWorld(MemoryKit(), pair_18))
+    story.complete(anew=False)
+    current = story.world.current()
+    story.happen("replica lags")
+    story.rotate(at_most=2)
+    story.world.somebody("pending removed")
+    story.happen("wrong host")
+    with pytest.raises(DatabaseConnectionError, match="standby"):
+        story.world.rollback(Points())
+    assert story.world.current() == current
+    seen(story)
+    story.end()
+
+
+def test_a_key_is_not_withdrawn_early_when_somebody_has_moved_the_label_since_its_successor_was_made():
+    """The overlap was counted from the making of the new key, though another key had been current until just now."""
+    story = story_in(ExternalWorld(MemoryKit()))
+    story.complete(anew=False)
+    story.rotate(at_most=1)
+    story.world.clock.advance(OVERLAP - 10)
+    story.world.somebody("current moved")
+    story.world.clock.advance(20)
+    assert isinstance(story.rotate(), RotationRefused)
+    seen(story)
     story.end()

@@ -20,6 +20,8 @@ from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import SecretVersion
 
 MADE_AT = "madeAt"
+MADE_FROM = "madeFrom"
+"""The version that was current then."""
 
 
 class KeyProvider(Protocol):
@@ -79,7 +81,8 @@ class GenericToken:
         if self.member is None:
             return HiddenText(key)
         made = datetime.fromtimestamp(self.now(), UTC).isoformat()
-        return HiddenText(json.dumps(document | {self.member: key, MADE_AT: made}))
+        noted = {MADE_AT: made, MADE_FROM: versions.current.version}
+        return HiddenText(json.dumps(document | {self.member: key} | noted))
 
     def apply(self, versions: Versions) -> None:
         """Try the new key, then withdraw the one that loses its label with this rotation, once nobody uses it."""
@@ -117,8 +120,14 @@ class GenericToken:
         """Return a time at which the current key was current for certain: the new one was made after it."""
         if versions.current_since is not None:
             return versions.current_since
+        assert versions.pending is not None
+        noted = versions.pending.document()
+        if noted.get(MADE_FROM, versions.current.version) != versions.current.version:
+            raise RotationRefused(
+                "another version has become current since the new key was made, and nobody knows when: "
+                "give this rotation up and begin another"
+            )
         try:
-            assert versions.pending is not None
-            return datetime.fromisoformat(versions.pending.document()[MADE_AT]).timestamp()
+            return datetime.fromisoformat(noted[MADE_AT]).timestamp()
         except (KeyError, TypeError, ValueError):
             raise RotationRefused(f"version {versions.token} does not say when it was made ({MADE_AT})") from None

@@ -14,9 +14,10 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from tegata_credentials.errors import CredentialError
-from tegata_credentials.secret_service.cache import Reading, SecretCache, Slot
+from tegata_credentials.secret_service.cache import SecretCache
 from tegata_credentials.secret_service.flights import Steps, adrive, drive
 from tegata_credentials.secret_service.parsing import as_model
+from tegata_credentials.secret_service.slot import Reading, Slot
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")

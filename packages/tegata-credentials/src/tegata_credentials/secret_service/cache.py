@@ -7,71 +7,27 @@ cancelled caller holds one up.
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import NamedTuple
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
-from tegata_credentials.observer import CountsRequests, Observer
-from tegata_credentials.secret_service import figures
+from tegata_credentials.observer import Observer
 from tegata_credentials.secret_service.entry import Entry, Standing
 from tegata_credentials.secret_service.flights import Flight, Pause, Steps, Wait
 from tegata_credentials.secret_service.policy import CachePolicy
+from tegata_credentials.secret_service.reports import Callback, Reports
+from tegata_credentials.secret_service.slot import Reading, Slot
 from tegata_credentials.secret_service.timing import Timing
 from tegata_credentials.secret_service.workers import Workers
 from tegata_credentials.sources import SecretSource
 from tegata_credentials.telling import tell
 from tegata_credentials.versions import CURRENT, PENDING, SecretVersion
 
-log = logging.getLogger("tegata_credentials.secrets")
-
 ROUNDS = 5
 """How often a reader looks again when what it waited for has been refused by somebody else meanwhile."""
-
-Callback = Callable[[str, SecretVersion], None]
-
-
-class Slot:
-    """One secret at one stage: what is known of it, and the fetch under way.
-
-    >>> slot = Slot("mail", CURRENT)
-    >>> slot.entry.version is None, slot.flight is None
-    (True, True)
-    """
-
-    __slots__ = ("entry", "flight", "hits", "secret", "stage", "stale", "told_hits", "told_stale")
-
-    def __init__(self, secret: str, stage: str) -> None:
-        self.secret = secret
-        self.stage = stage
-        self.entry = Entry()
-        self.flight: Flight | None = None
-        self.hits = itertools.count()  # `next` of it is one step, also with many threads
-        self.stale = itertools.count()
-        self.told_hits = self.told_stale = 0
-
-
-class Reading(NamedTuple):
-    """What a reader gets: the entry, the version in it, and whether that is past its life.
-
-    >>> from tegata_credentials.secret_service import SecretService, SecretsInMemory
-    >>> from tegata_credentials.secret_service.flights import drive
-    >>> cache, slot = SecretService(SecretsInMemory({"mail": {}})).reach("mail")
-    >>> reading = drive(cache.read(slot), print)
-    >>> reading.version.version, reading.stage, reading.is_stale
-    ('v1', 'AWSCURRENT', False)
-    """
-
-    entry: Entry
-    version: SecretVersion
-    stage: str
-    is_stale: bool
 
 
 class SecretCache:
@@ -91,7 +47,7 @@ class SecretCache:
         self.policy = policy
         self.timing = timing
         self._source = source
-        self._observer = observer
+        self._reports = Reports(source, observer)
         self._slots: dict[tuple[str, str], Slot] = {}
         self._callbacks: tuple[Callback, ...] = ()
         self._is_closed = False
@@ -260,7 +216,7 @@ class SecretCache:
             self._is_closed = True
             slots, self._slots = list(self._slots.values()), {}
         for slot in slots:
-            self._tell_reads(slot)
+            self._reports.reads(slot)
             slot.entry = Entry()
         self._source.close()
 
@@ -293,7 +249,7 @@ class SecretCache:
             for slot, flight in boarding:
                 outcome = SecretUnavailable(slot.secret, "no thread could be started")
                 self._land(slot, flight, outcome)
-                self._tell(slot, outcome)
+                self._reports.fetched(None, [(slot, outcome)])
 
     def _fly(self, slot: Slot, flight: Flight) -> None:
         began = self.timing.ticks()
@@ -303,7 +259,7 @@ class SecretCache:
         finally:
             self._land(slot, flight, outcome)
         took = self.timing.ticks() - began
-        tell(lambda: self._tell_all(took, [(slot, outcome)]))
+        tell(lambda: self._reports.fetched(took, [(slot, outcome)]))
 
     def _fetch(self, slot: Slot) -> SecretVersion | SecretError:
         try:
@@ -327,7 +283,8 @@ class SecretCache:
                 else:
                     self._land(slot, flight, outcome)
         took = self.timing.ticks() - began
-        tell(lambda: self._tell_all(took, [(slot, found[slot.secret]) for slot, _ in boarding if slot.secret in found]))
+        told = [(slot, found[slot.secret]) for slot, _ in boarding if slot.secret in found]
+        tell(lambda: self._reports.fetched(took, told))
 
     def _fetch_many(self, secrets: list[str]) -> dict[str, SecretVersion | SecretError]:
         try:
@@ -353,53 +310,8 @@ class SecretCache:
             slot.flight = None
         flight.land()
 
-    def _tell_all(self, took: float, outcomes: Sequence[tuple[Slot, SecretVersion | SecretError]]) -> None:
-        self._tell_duration(took)
-        for slot, outcome in outcomes:
-            self._tell(slot, outcome)
-
-    def _tell(self, slot: Slot, outcome: SecretVersion | SecretError) -> None:
-        scheme = self._source.scheme
-        facts = {"secret": outcome.secret, "stage": slot.stage, "source": scheme}
-        if isinstance(outcome, SecretError):
-            why = facts | {"reason": outcome.reason}
-            log.warning("secret not read: %(secret)s: %(reason)s", why, extra=why)
-            self._observer.metric(figures.FETCH_FAILED, reason=outcome.reason, source=scheme)
-            if isinstance(outcome, SecretThrottled):
-                self._observer.metric(figures.FETCH_THROTTLED, source=scheme)
-            self._observer.audit(figures.READ_FAILED, **why)
-        else:
-            self._observer.metric(figures.FETCH_SUCCEEDED, source=scheme)
-            self._observer.audit(figures.READ, version=outcome.version, **facts)
-        self._tell_reads(slot)
-
-    def _tell_duration(self, seconds: float) -> None:
-        self._observer.metric(figures.FETCH_DURATION, seconds * 1e3, "Milliseconds", source=self._source.scheme)
-        if isinstance(self._source, CountsRequests) and (requests := self._source.take_requests()):
-            self._observer.metric(figures.STORE_CALLS, requests, source=self._source.scheme)
-
-    def _tell_reads(self, slot: Slot) -> None:
-        hits, stale = next(slot.hits), next(slot.stale)
-        if hits > slot.told_hits:
-            self._observer.metric(figures.CACHE_HITS, hits - slot.told_hits)
-        if stale > slot.told_stale:
-            self._observer.metric(figures.STALE_SERVED, stale - slot.told_stale)
-        slot.told_hits, slot.told_stale = hits + 1, stale + 1
-
     def _tell_change(self, slot: Slot, before: Entry, version: SecretVersion) -> None:
         if slot.stage != CURRENT or before.last_seen in (None, version.version):
             return
         with suppress(RuntimeError):  # of a program that is ending
-            callbacks = partial(self._tell_callbacks, slot.secret, str(before.last_seen), version)
-            self._tellers.submit(lambda: tell(callbacks))
-
-    def _tell_callbacks(self, secret: str, before: str, version: SecretVersion) -> None:
-        self._observer.metric(figures.VERSION_CHANGED)
-        self._observer.audit(figures.CHANGED, secret=secret, before=before, version=version.version)
-        for callback in self._callbacks:
-            try:
-                callback(secret, version)
-            except Exception as error:  # noqa: BLE001 - of the program's own; the others are to be told all the same
-                why = {"secret": secret, "error": type(error).__name__}
-                log.error("on_change callback failed: %(secret)s: %(error)s", why, extra=why)
-                self._observer.metric(figures.CALLBACK_FAILED)
+            self._tellers.submit(lambda: tell(lambda: self._reports.changed(slot, before, version, self._callbacks)))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tegata_credentials.errors import SecretMalformed
-from tegata_credentials.secret_service.cache import Reading
+from tegata_credentials.secret_service.slot import Reading
 from tegata_credentials.versions import SecretVersion
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -17,12 +17,12 @@ from tegata_credentials.errors import (
     SecretThrottled,
     SecretUnavailable,
 )
-from tegata_credentials.secret_service.cache import Reading
 from tegata_credentials.secret_service.entry import Entry
 from tegata_credentials.secret_service.flights import Steps, adrive, drive
 from tegata_credentials.secret_service.models import Login
 from tegata_credentials.secret_service.parsing import as_model
 from tegata_credentials.secret_service.service import SecretService
+from tegata_credentials.secret_service.slot import Reading
 from tegata_credentials.token_state import LoginPassword
 from tegata_credentials.versions import CURRENT, PENDING
 

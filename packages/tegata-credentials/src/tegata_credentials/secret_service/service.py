@@ -20,13 +20,15 @@ from tegata_credentials.secret_service.attempts import (
     run,
 )
 from tegata_credentials.secret_service.batch import AllSecrets, Batch
-from tegata_credentials.secret_service.cache import Callback, Reading, SecretCache, Slot
+from tegata_credentials.secret_service.cache import SecretCache
 from tegata_credentials.secret_service.defaults import Default, WithDefaults
 from tegata_credentials.secret_service.flights import Steps, adrive, drive
 from tegata_credentials.secret_service.models import DatabaseCredentials, ExternalApiCredentials, JwtSecret
 from tegata_credentials.secret_service.names import DATABASE, EXTERNAL_APIS, JWT, SecretNames
 from tegata_credentials.secret_service.parsing import as_model
 from tegata_credentials.secret_service.policy import CachePolicy
+from tegata_credentials.secret_service.reports import Callback
+from tegata_credentials.secret_service.slot import Reading, Slot
 from tegata_credentials.secret_service.timing import Timing
 from tegata_credentials.sources import SecretSource
 from tegata_credentials.versions import SecretVersion

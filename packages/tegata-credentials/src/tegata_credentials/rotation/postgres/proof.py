@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from tegata_credentials.rotation.errors import NotYet, TestFailed
+from tegata_credentials.rotation.errors import DatabaseConnectionError, NotYet, TestFailed
 from tegata_credentials.rotation.postgres.pair import identifier
 from tegata_credentials.rotation.postgres.secret import DatabaseSecret, Login, Place
 from tegata_credentials.rotation.postgres.sessions import LoginRefused, Session, Sessions, StatementFailed
@@ -36,7 +36,7 @@ class Proof:
     def check(self, sessions: Sessions, secret: DatabaseSecret, role: str) -> None:
         """Raise `TestFailed`, `NotYet` or `DatabaseConnectionError` unless all of it works. `role`: to be become."""
         try:
-            self._check_at(sessions, secret.login, secret.writer, role)
+            self._check_at(sessions, secret.login, secret.writer, role, must_write=True)
         except LoginRefused:
             refused = True
         else:
@@ -61,10 +61,12 @@ class Proof:
             self.sleep(self.pause)
         raise NotYet(f"the reader {reader.host} has not heard of the new password yet", self.retry_after)
 
-    def _check_at(self, sessions: Sessions, login: Login, place: Place, role: str) -> None:
+    def _check_at(self, sessions: Sessions, login: Login, place: Place, role: str, *, must_write: bool = False) -> None:
         with closing(sessions.open(login, place)) as session:
             try:
-                _check_session(session, login, role, self.canary)
+                if _check_session(session, login, role, self.canary) and must_write:
+                    # After a switch-over the address may lead here for a while; a standby accepts old passwords too.
+                    raise DatabaseConnectionError(f"{place.host} is a standby: what it accepts proves nothing")
             except StatementFailed as error:
                 failed = str(error)
             else:
@@ -72,13 +74,17 @@ class Proof:
         raise TestFailed(f"{login.username} logs in at {place.host}, but cannot work there: {failed}")
 
 
-def _check_session(session: Session, login: Login, role: str, canary: str) -> None:
-    ((user, became),) = session.execute("select session_user::text, current_user::text")
+def _check_session(session: Session, login: Login, role: str, canary: str) -> bool:
+    """Return whether the server follows another one. Raises `TestFailed`."""
+    ((user, became, follows),) = session.execute(
+        "select session_user::text, current_user::text, pg_catalog.pg_is_in_recovery()"
+    )
     if user != login.username:
         raise TestFailed(f"the login as {login.username} is one of {user}: something between here and there maps users")
     if became != role:
         raise TestFailed(f"{user} works as {became} and not as {role}: {_cure(user, role)}")
     session.execute(canary)
+    return bool(follows)
 
 
 def _cure(user: str, role: str) -> str:
