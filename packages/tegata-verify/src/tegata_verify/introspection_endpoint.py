@@ -1,0 +1,170 @@
+"""Asks an issuer's introspection endpoint: one bounded POST, never redirected, never over plain http (RFC 7662 §2)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+
+from tegata_verify.client.authentication import Addressee, ClientAuthentication, Proof
+from tegata_verify.client.wire import find_retry_after
+from tegata_verify.documents import DocumentFetcher, FetchFailed, TransportFactory
+from tegata_verify.issuers import Generic, check_url, is_loopback
+from tegata_verify.keys import Clock, is_within
+from tegata_verify.single_flight import SingleFlight
+from tegata_verify.strict_json import MalformedJson, parse_json_object
+
+_DISCOVERY_KEPT_SECONDS = 3600
+_GONE = (404, 405, 410)
+
+
+class NoAnswer(Exception):
+    """The issuer did not say anything about the token; the text says why, for logs, and holds no token."""
+
+    def __init__(self, text: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one question may take, and how large its answer may be."""
+
+    timeout_seconds: float
+    max_bytes: int
+
+
+class IntrospectionEndpoint:
+    """Where an issuer answers, and as which client we ask.
+
+    Without `url` the issuer's metadata name it (RFC 8414 §2), and for a client with a certificate its alias (RFC 8705
+    §5). Each question is a connection of its own, so that nothing is bound to an event loop.
+    """
+
+    def __init__(
+        self,
+        rules: Generic,
+        authentication: ClientAuthentication,
+        *,
+        url: str | None,
+        limits: Limits,
+        transport: TransportFactory | None,
+        clock: Clock,
+    ) -> None:
+        if url is not None:
+            check_url(url, allow_loopback_http=rules.allow_loopback_http, what="introspection endpoint")
+        self._rules = rules
+        self._authentication = authentication
+        self._url = url
+        self._limits = limits
+        self._transport = transport
+        self._clock = clock
+        self._fetcher = DocumentFetcher(
+            transport=transport,
+            timeout_seconds=limits.timeout_seconds,
+            max_bytes=limits.max_bytes,
+            allow_loopback_http=rules.allow_loopback_http,
+        )
+        self._discovered: tuple[str, float] | None = None
+        self._discovery: SingleFlight[None, str] = SingleFlight()
+        self._tls: ssl.SSLContext | None = None
+
+    async def ask(self, token: str) -> Mapping[str, Any]:
+        """Return the answer, in which `active` is True or False. Raises `NoAnswer`. RFC 7662 §2.1, §2.2."""
+        try:
+            async with asyncio.timeout(self._limits.timeout_seconds):
+                return await self._ask(token)
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {self._limits.timeout_seconds:g} s") from error
+        except FetchFailed as error:
+            raise NoAnswer(f"discovery: {error}") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
+            trouble = f"{type(error).__name__}: {error}"
+        # Without a context: the client's own exceptions hold the request, and with it the token and our credentials.
+        raise NoAnswer(trouble)
+
+    async def _ask(self, token: str) -> Mapping[str, Any]:
+        # May read files or make a signature: not on the event loop.
+        tls = await asyncio.to_thread(self._authentication.tls)
+        url = self._url or await self._find_url(tls)
+        addressee = Addressee(self._rules.issuer, url, self._clock())
+        proof = await asyncio.to_thread(self._authentication.prove, addressee)
+        fields = [("token", token), ("token_type_hint", "access_token"), *proof.fields]
+        async with await self._client(url, tls) as client:
+            return await self._exchange(client, url, fields, proof)
+
+    async def _exchange(
+        self, client: httpx2.AsyncClient, url: str, fields: list[tuple[str, str]], proof: Proof
+    ) -> Mapping[str, Any]:
+        headers = {
+            **proof.headers,
+            "Accept": "application/json",
+            # Compressed answers could unfold far beyond the size cap.
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        async with client.stream("POST", url, headers=headers, content=urlencode(fields).encode()) as response:
+            if response.status_code != 200:
+                if response.status_code in _GONE:
+                    self._discovered = None  # it may have moved: the metadata know
+                wait = find_retry_after(response.headers, self._clock())
+                raise NoAnswer(f"status {response.status_code}", retry_after_seconds=wait)
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise NoAnswer("a compressed answer")
+            return _parse(await self._read(response))
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self._limits.max_bytes:
+                raise NoAnswer(f"more than {self._limits.max_bytes} bytes")
+        return bytes(body)
+
+    async def _find_url(self, tls: ssl.SSLContext | None) -> str:
+        if self._discovered is not None and is_within(self._discovered[1], _DISCOVERY_KEPT_SECONDS, self._clock()):
+            return self._discovered[0]
+        return await self._discovery.join(None, lambda: self._discover(tls is not None))
+
+    async def _discover(self, with_certificate: bool) -> str:
+        metadata = (await self._fetcher.fetch(self._rules.metadata_url)).content or {}
+        if metadata.get("issuer") != self._rules.metadata_issuer:
+            raise NoAnswer("the discovery document is for another issuer")
+        aliases = metadata.get("mtls_endpoint_aliases")
+        found = aliases.get("introspection_endpoint") if with_certificate and isinstance(aliases, Mapping) else None
+        found = metadata.get("introspection_endpoint") if found is None else found
+        if not isinstance(found, str):
+            raise NoAnswer("the discovery document names no introspection_endpoint")
+        check_url(found, allow_loopback_http=self._rules.allow_loopback_http, what="introspection endpoint")
+        self._discovered = found, self._clock()
+        return found
+
+    async def _client(self, url: str, tls: ssl.SSLContext | None) -> httpx2.AsyncClient:
+        if self._transport is not None:
+            return httpx2.AsyncClient(transport=self._transport(), follow_redirects=False, trust_env=False)
+        parts = urlsplit(url)
+        if tls is None and parts.scheme == "https" and self._tls is None:
+            # Reading the certificate store takes tens of milliseconds: not on the event loop.
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
+        return httpx2.AsyncClient(
+            # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
+            verify=tls or self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            follow_redirects=False,
+            timeout=self._limits.timeout_seconds,
+            trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
+        )
+
+
+def _parse(body: bytes) -> Mapping[str, Any]:
+    try:
+        answer = parse_json_object(body)
+    except MalformedJson as error:
+        raise NoAnswer(str(error)) from error
+    if not isinstance(answer.get("active"), bool):
+        raise NoAnswer("an answer without active")
+    return answer
