@@ -16,6 +16,7 @@ MODULES = sorted(Path(tegata_verify.__file__).parent.glob("*.py"))
 ALSO = {
     "alb_keys": {"cryptography"},
     "client_certificates": {"cryptography"},
+    "alb_testing": {"cryptography"},
     "alb_tokens": {"cryptography"},
     "fastapi": {"fastapi"},
     "policy_file": {"yaml"},

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +19,7 @@ from tegata_verify.documents import DocumentFetcher, TransportFactory
 from tegata_verify.errors import InvalidRequest, MissingToken, Reason, TokenError
 from tegata_verify.issuers import check_url
 from tegata_verify.keys import Clock
+from tegata_verify.peers import Network, is_peer_of, parse_networks
 from tegata_verify.presented import PresentedToken, Scheme
 from tegata_verify.principal import Principal, freeze
 from tegata_verify.request import HttpRequest
@@ -64,12 +64,13 @@ class Alb:
     issuer: str
     client_ids: Collection[str]
     _: KW_ONLY
-    trusted_peers: Collection[str | IPv4Network | IPv6Network]
+    trusted_peers: Collection[str | Network]
     require_identity: bool = True
     leeway_seconds: float = 30
     max_header_bytes: int = 16 * 1024
     key_url: str | None = None
     allow_loopback_http: bool = False
+    networks: frozenset[Network] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("alb_arns", "client_ids", "trusted_peers"):
@@ -77,7 +78,7 @@ class Alb:
             object.__setattr__(self, name, frozenset({value} if isinstance(value, str) else value))
             if not getattr(self, name) or "" in getattr(self, name):
                 raise ValueError(f"{name}: name at least one")
-        object.__setattr__(self, "trusted_peers", frozenset(map(_parse_network, self.trusted_peers)))
+        object.__setattr__(self, "networks", parse_networks(self.trusted_peers))
         check_url(self.issuer, allow_loopback_http=self.allow_loopback_http, what="issuer")
         if not 0 <= self.leeway_seconds <= 300:
             raise ValueError("leeway_seconds: 0 to 300, a few minutes at most (RFC 7519 §4.1.4)")
@@ -98,13 +99,7 @@ class Alb:
 
     def trusts(self, peer: str | None) -> bool:
         """Tell whether a connection from `peer` is the load balancer's. False for what is no IP address."""
-        try:
-            address = ip_address(peer or "")
-        except ValueError:
-            return False
-        # On a socket for both families an IPv4 peer is written as an IPv6 address. RFC 4291 §2.5.5.2.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self.trusted_peers if not isinstance(network, str))
+        return is_peer_of(self.networks, peer)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -124,7 +119,7 @@ class AlbCognito(Alb):
         user_pool_id: str,
         client_ids: Collection[str],
         *,
-        trusted_peers: Collection[str | IPv4Network | IPv6Network],
+        trusted_peers: Collection[str | Network],
         region: str | None = None,
         **rest: Any,
     ) -> None:
@@ -303,10 +298,3 @@ def check_same_identity(principal: Principal, identity: AlbIdentity) -> None:
         raise TokenError(Reason.WRONG_SUBJECT, DATA.decode())
     if identity.client_id != principal.client_id:
         raise TokenError(Reason.WRONG_CLIENT, DATA.decode())
-
-
-def _parse_network(peer: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    network = ip_network(peer)
-    if network.prefixlen == 0:
-        raise ValueError("trusted_peers: the whole internet is nobody's load balancer")
-    return network

@@ -7,6 +7,7 @@ import logging
 import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -14,6 +15,9 @@ from tegata_verify.alb_tokens import parse_public_key
 from tegata_verify.documents import DocumentFetcher, FetchFailed
 from tegata_verify.errors import KeysUnavailable, Reason, TokenError
 from tegata_verify.keys import Clock, is_within
+from tegata_verify.locks import ForkSafeLock
+
+Entry = TypeVar("Entry")
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +32,8 @@ class AlbKeyPolicy:
     load balancer changes its key rarely, so a dozen made-up names is an attack. Beyond it the answer is 503, since
     nothing is known about the name. A key is renewed after `fresh`, ahead of time after `refresh_ahead` of it, and
     serves for `stale` after its last good answer while the address cannot be reached. `absent_kept` is for how long a
-    name that the address does not know is not asked for again.
+    name that the address does not know is not asked for again; a key that is answered with 403 or 404 when it is
+    renewed is withdrawn at once.
 
     >>> AlbKeyPolicy(stale=3600).new_keys
     5
@@ -65,6 +70,7 @@ class AlbKeys:
         self._asked: deque[float] = deque(maxlen=max(1, policy.new_keys))
         self._outages: dict[str, float] = {}
         self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._lock = ForkSafeLock()  # a guard for threads and one for asyncio may share the cache
 
     async def get_key(self, url: str) -> EllipticCurvePublicKey:
         """Return the key at `url`. Raises `TokenError` if there is none, `KeysUnavailable` if that cannot be known."""
@@ -87,10 +93,12 @@ class AlbKeys:
             await asyncio.wait(running)
 
     def _usable(self, url: str) -> EllipticCurvePublicKey:
-        now, kept = self._clock(), self._kept.get(url)
-        if kept is not None and is_within(kept.since, max(self._policy.stale, self._policy.fresh), now):
-            self._kept.move_to_end(url)
-            return kept.key
+        now = self._clock()
+        with self._lock:
+            kept = self._kept.get(url)
+            if kept is not None and is_within(kept.since, max(self._policy.stale, self._policy.fresh), now):
+                self._kept.move_to_end(url)
+                return kept.key
         if url in self._absent:
             raise TokenError(Reason.UNKNOWN_KEY)
         raise KeysUnavailable(math.ceil(self._policy.retry), "the load balancer's key cannot be had")
@@ -110,11 +118,12 @@ class AlbKeys:
 
     def _spend(self, now: float) -> None:
         """Take one of the fetches that strangers' key names may cause. Raises `KeysUnavailable`."""
-        asked = self._asked
-        if len(asked) == asked.maxlen and is_within(asked[0], self._policy.new_keys_window, now):
-            wait = asked[0] + self._policy.new_keys_window - now
-            raise KeysUnavailable(math.ceil(wait), "too many unknown keys of load balancers")
-        asked.append(now)
+        asked, window = self._asked, self._policy.new_keys_window
+        with self._lock:
+            if len(asked) == asked.maxlen and is_within(asked[0], window, now):
+                wait = math.ceil(asked[0] + window - now)
+                raise KeysUnavailable(wait, "too many unknown keys of load balancers")
+            asked.append(now)
 
     async def _renew(self, url: str, now: float) -> None:
         outage = url in self._outages
@@ -150,9 +159,7 @@ class AlbKeys:
             self._keep(url, parse_public_key(body.content or b""))
         except FetchFailed as error:
             if error.status in _NO_SUCH_KEY:
-                self._kept.pop(url, None)
-                self._outages.pop(url, None)
-                _remember(self._absent, url, self._clock(), self._policy.absent_names_kept)
+                self._forget(url)
             else:
                 self._rest(url, error)
         except ValueError as error:
@@ -163,25 +170,32 @@ class AlbKeys:
                 del self._fetches[url]
 
     def _keep(self, url: str, key: EllipticCurvePublicKey) -> None:
-        self._outages.pop(url, None)
-        self._kept[url] = _Kept(key, self._clock())
-        self._kept.move_to_end(url)
-        while len(self._kept) > self._policy.max_keys:
-            self._kept.popitem(last=False)
+        with self._lock:
+            self._outages.pop(url, None)
+            _put(self._kept, url, _Kept(key, self._clock()), self._policy.max_keys)
+
+    def _forget(self, url: str) -> None:
+        """Take a key that is no longer published away, and remember that it is not."""
+        with self._lock:
+            self._kept.pop(url, None)
+            self._outages.pop(url, None)
+            _put(self._absent, url, self._clock(), self._policy.absent_names_kept)
+        _log.warning("there is no key of a load balancer at %s", url)
 
     def _rest(self, url: str, error: Exception) -> None:
         now = self._clock()
-        # Only what still matters is remembered, so that made-up names cannot fill the memory.
-        self._outages = {
-            other: since
-            for other, since in self._outages.items()
-            if other in self._kept or is_within(since, self._policy.retry, now)
-        } | {url: now}
+        with self._lock:
+            # Only what still matters is remembered, so that made-up names cannot fill the memory.
+            self._outages = {
+                other: since
+                for other, since in self._outages.items()
+                if other in self._kept or is_within(since, self._policy.retry, now)
+            } | {url: now}
         _log.warning("the key of a load balancer at %s cannot be had: %s", url, error)
 
 
-def _remember(names: OrderedDict[str, float], name: str, now: float, most: int) -> None:
-    names[name] = now
-    names.move_to_end(name)
-    while len(names) > most:
-        names.popitem(last=False)
+def _put(memory: OrderedDict[str, Entry], name: str, entry: Entry, most: int) -> None:
+    memory[name] = entry
+    memory.move_to_end(name)
+    while len(memory) > most:
+        memory.popitem(last=False)

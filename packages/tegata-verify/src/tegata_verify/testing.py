@@ -11,10 +11,13 @@ import httpx2
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from tegata_verify.alb_testing import TestAlb
 from tegata_verify.issuers import Generic, Tegata
 from tegata_verify.keys import CachePolicy, Clock
 from tegata_verify.tokens import SignatureRegistry
 from tegata_verify.verifier import Verifier
+
+__all__ = ["TestAlb", "TestIssuer", "build_verifier"]
 
 
 class TestIssuer:
