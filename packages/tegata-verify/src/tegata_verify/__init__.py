@@ -7,6 +7,8 @@ Owns: what to trust, the key cache, the token rules, the principal, permissions 
 from __future__ import annotations
 
 from tegata_verify.bearer import parse_bearer
+from tegata_verify.client_certificates import CertificateFormat, ClientCertificates
+from tegata_verify.dpop import DpopPolicy
 from tegata_verify.errors import (
     AccessError,
     Challenges,
@@ -23,11 +25,14 @@ from tegata_verify.errors import (
     build_refusal,
 )
 from tegata_verify.guard import Guard, SyncGuard
+from tegata_verify.introspection import Introspection, IntrospectionPolicy
 from tegata_verify.issuers import Auth0, ClaimPaths, Cognito, EntraId, Generic, Keycloak, Tegata
 from tegata_verify.keys import CachePolicy
+from tegata_verify.nonces import DpopNonces
 from tegata_verify.permissions import Requirement, build_requirement, check_permission
 from tegata_verify.policy import AccessPolicy, PolicyError, build_policy
 from tegata_verify.principal import Principal
+from tegata_verify.proof_memory import LocalProofMemory, ProofMemory, UsedProof
 from tegata_verify.protected_resource import ProtectedResource
 from tegata_verify.request import HttpRequest
 from tegata_verify.sync_verifier import SyncVerifier
@@ -38,22 +43,30 @@ __all__ = [
     "AccessPolicy",
     "Auth0",
     "CachePolicy",
+    "CertificateFormat",
     "Challenges",
     "ClaimPaths",
+    "ClientCertificates",
     "Cognito",
+    "DpopNonces",
+    "DpopPolicy",
     "EntraId",
     "Generic",
     "Guard",
     "HttpRequest",
     "InsufficientScope",
     "InsufficientUserAuthentication",
+    "Introspection",
+    "IntrospectionPolicy",
     "InvalidDpopProof",
     "InvalidRequest",
     "Keycloak",
     "KeysUnavailable",
+    "LocalProofMemory",
     "MissingToken",
     "PolicyError",
     "Principal",
+    "ProofMemory",
     "ProtectedResource",
     "Reason",
     "Refusal",
@@ -63,6 +76,7 @@ __all__ = [
     "Tegata",
     "TokenError",
     "UseDpopNonce",
+    "UsedProof",
     "Verifier",
     "build_policy",
     "build_refusal",

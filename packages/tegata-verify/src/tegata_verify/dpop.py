@@ -16,7 +16,7 @@ from tegata_verify.jwks import VerificationKey, parse_key
 from tegata_verify.nonces import DpopNonces
 from tegata_verify.proof_memory import LocalProofMemory, ProofMemory, UsedProof
 from tegata_verify.request import HttpRequest
-from tegata_verify.target_uri import encode_path, find_path, normalize
+from tegata_verify.target_uri import find_path, normalize
 from tegata_verify.tokens import UnverifiedToken, check_signature, media_type, parse_token
 
 _HEADER = b"dpop"
@@ -95,9 +95,9 @@ class DpopPolicy:
             raise UseDpopNonce(Reason.WRONG_NONCE, self.nonces.make(now))
 
     def _find_targets(self, request: HttpRequest) -> frozenset[str]:
-        path = encode_path(find_path(request.url))
+        path = find_path(request.url, request.raw_path)
         try:
-            return frozenset(normalize(base + path) for base in self.base_urls)
+            return frozenset(normalize(base + path) for base in self.base_urls if path is not None)
         except ValueError:
             return frozenset()
 

@@ -12,6 +12,8 @@ class HttpRequest:
 
     `headers` are the fields as ASGI gives them: names in lower case, both as bytes, repeated ones repeated. `url` is
     the address under which clients know the resource, without query and fragment: behind a proxy that is the proxy's.
+    `raw_path` is the path of the request line as it was sent, percent-encodings untouched; where a framework does not
+    tell it, the path of `url` must do.
     `peer` is the IP address of whoever opened the connection, None where the framework does not tell.
 
     >>> request = HttpRequest("GET", "https://api.example.com/beers", ((b"accept", b"*/*"),), peer="10.0.0.7")
@@ -24,6 +26,7 @@ class HttpRequest:
     headers: tuple[tuple[bytes, bytes], ...]
     query_string: bytes = b""
     peer: str | None = None
+    raw_path: bytes | None = None
 
     def values(self, name: bytes) -> list[bytes]:
         """Return each value of a header, in order; `name` in lower case."""

@@ -35,21 +35,37 @@ def normalize(uri: str) -> str:
     return f"{scheme}://{_authority(parts.netloc, scheme)}{path or '/'}"
 
 
-def encode_path(path: str) -> str:
-    """Return a request's path as a URI spells it, for frameworks that hand it out decoded.
+def find_path(url: str, raw_path: bytes | None) -> str | None:
+    """Return the path of a request as a URI spells it, None if it has none. RFC 9112 §3.2.
 
-    >>> encode_path("/bières/du jour")
+    `raw_path` is what was sent; `url` serves where that is not known: frameworks put the Host header into it and decode
+    the path. What may not stand in a URI is encoded here.
+
+    >>> find_path("https://api.example.com/", "/bières/du jour".encode())
     '/bi%C3%A8res/du%20jour'
     """
-    data = path.encode(errors="surrogatepass")
-    return "".join(chr(byte) if byte in _IN_PATH else f"%{byte:02X}" for byte in data)
+    data = url.encode(errors="surrogatepass") if raw_path is None else raw_path
+    if not data.startswith(b"/"):
+        # A request to a proxy names the whole address; a path glued to ours unseen could make it another host.
+        _, separator, rest = data.partition(b"://")
+        rest = rest.partition(b"/")[2]
+        if not separator:
+            return None
+        data = b"/" + rest
+    return _encode(re.split(rb"[?#]", data, maxsplit=1)[0])
 
 
-def find_path(url: str) -> str:
-    """Return the path of a request's address: after the authority, before query and fragment."""
-    rest = url.partition("://")[2] if "://" in url else url
-    _, slash, path = rest.partition("/")
-    return slash + re.split(r"[?#]", path, maxsplit=1)[0]
+def encode_path(path: str) -> str:
+    """Return a path as a URI spells it, for frameworks that hand it out decoded; a `%` in it stays one.
+
+    >>> encode_path("/bières/du jour?")
+    '/bi%C3%A8res/du%20jour%3F'
+    """
+    return _encode(path.encode(errors="surrogatepass"))
+
+
+def _encode(path: bytes) -> str:
+    return "".join(chr(byte) if byte in _IN_PATH else f"%{byte:02X}" for byte in path)
 
 
 def remove_dot_segments(path: str) -> str:
