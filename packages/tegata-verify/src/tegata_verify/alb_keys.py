@@ -79,7 +79,7 @@ class AlbKeys:
         if kept is None:
             await self._ask_for_new(url, now)
         elif not is_within(kept.since, self._policy.fresh, now):
-            await self._renew(url, now)
+            await self._renew(url, kept, now)
         elif not is_within(kept.since, self._policy.fresh * self._policy.refresh_ahead, now):
             self._renewal(url, now)
         return self._usable(url)
@@ -96,7 +96,7 @@ class AlbKeys:
         now = self._clock()
         with self._lock:
             kept = self._kept.get(url)
-            if kept is not None and is_within(kept.since, max(self._policy.stale, self._policy.fresh), now):
+            if kept is not None and self._serves(kept, now):
                 self._kept.move_to_end(url)
                 return kept.key
         if url in self._absent:
@@ -125,12 +125,15 @@ class AlbKeys:
                 raise KeysUnavailable(wait, "too many unknown keys of load balancers")
             asked.append(now)
 
-    async def _renew(self, url: str, now: float) -> None:
-        outage = url in self._outages
+    async def _renew(self, url: str, kept: _Kept, now: float) -> None:
+        # During an outage nobody waits for an answer that will hardly come, as long as there is a key that serves.
+        waits = url not in self._outages or not self._serves(kept, now)
         fetch = self._renewal(url, now)
-        # During an outage nobody waits for an answer that will hardly come.
-        if fetch is not None and not outage:
+        if fetch is not None and waits:
             await asyncio.shield(fetch)
+
+    def _serves(self, kept: _Kept, now: float) -> bool:
+        return is_within(kept.since, max(self._policy.stale, self._policy.fresh), now)
 
     def _renewal(self, url: str, now: float) -> asyncio.Task[None] | None:
         running = self._running(url)

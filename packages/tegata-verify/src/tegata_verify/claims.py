@@ -14,6 +14,8 @@ Path = tuple[str, ...]
 
 def find_claim(claims: Mapping[str, Any], path: Path) -> Any:
     """Return the value at `path`, None if there is none."""
+    if len(path) == 1:
+        return claims.get(path[0])
     value: Any = claims if path else None
     for name in path:
         if not isinstance(value, Mapping):
@@ -52,10 +54,11 @@ def audience_of(claims: Mapping[str, Any]) -> frozenset[str]:
     audience = claims.get("aud")
     if audience is None:
         raise TokenError(Reason.MISSING_CLAIM, "aud")
-    values = [audience] if isinstance(audience, str) else audience
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if isinstance(audience, str):
+        return frozenset((audience,))
+    if not isinstance(audience, list) or not all(isinstance(value, str) for value in audience):
         raise TokenError(Reason.MALFORMED_CLAIM, "aud")
-    return frozenset(values)
+    return frozenset(audience)
 
 
 def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
@@ -63,10 +66,10 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
+    kind = type(value)  # bool is an int to Python, but another type
     try:
-        # bool is an int to Python; an integer of any size is one to JSON.
-        seconds = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, OverflowError, ValueError):
+        seconds = float(value) if kind is int or kind is float else math.nan
+    except OverflowError:  # an integer of any size is one to JSON
         seconds = math.nan
     if not math.isfinite(seconds):
         raise TokenError(Reason.MALFORMED_CLAIM, name)

@@ -63,6 +63,12 @@ def build_principal(claims: VerifiedClaims, rules: Generic) -> Principal:
 def freeze(value: Any) -> Any:
     """Return JSON data that cannot be changed: mappings read-only, lists as tuples."""
     # One principal serves many requests of the same token: none may change it for the next.
+    if type(value) in _UNCHANGEABLE:
+        return value
     if isinstance(value, Mapping):
-        return MappingProxyType({name: freeze(member) for name, member in value.items()})
+        members = value.items()
+        return MappingProxyType({name: m if type(m) in _UNCHANGEABLE else freeze(m) for name, m in members})
     return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+
+_UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})

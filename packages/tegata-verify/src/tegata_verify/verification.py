@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from tegata_verify.claims import numeric_date
 from tegata_verify.documents import DocumentFetcher, TransportFactory
@@ -27,11 +28,12 @@ from tegata_verify.tokens import (
 )
 
 _ANY_ISSUER = None  # rules for tokens of whatever `iss`, known by their keys alone
+_KNOWN_HEADERS = 64
+_KNOWN_HEADER_BYTES = 1024
 _REMEMBERED_SECONDS = 60  # also for how long a token outlives the withdrawal of its key from our copy
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A token that is good if its issuer's key `kid` signed it and its claims are in order."""
 
     token: UnverifiedToken
@@ -66,6 +68,7 @@ class Verification:
         # Discovery and keys are two fetches; whoever waits for another thread's must outlast both.
         self.patience_seconds = 2 * policy.timeout + 1
         self._max_token_bytes = max_token_bytes
+        self._headers: dict[bytes, Mapping[str, Any]] = {}
 
     def prepare(self, token: str) -> Principal | Pending:
         """Return who acts if the token is known, and else what is left to check. Raises `TokenError`.
@@ -79,7 +82,7 @@ class Verification:
         known = self.memory.find(digest, now=self.clock())
         if known is not None:
             return known
-        unverified = parse_token(token, max_bytes=self._max_token_bytes)
+        unverified = parse_token(token, max_bytes=self._max_token_bytes, known_headers=self._headers)
         rules = self._find_rules(unverified.claims.get("iss"))
         algorithm, kid = check_header(unverified.header, rules)
         return Pending(unverified, rules, self.keys[rules.name], algorithm, kid, digest, len(token))
@@ -93,7 +96,16 @@ class Verification:
         until = min(numeric_date(claims, "exp") or 0, now + _REMEMBERED_SECONDS)
         if now < until:
             self.memory.keep(pending.digest, principal, since=now, until=until, size=pending.size)
+        if pending.token.header_segment not in self._headers:
+            self._keep_header(pending)
         return principal
+
+    def _keep_header(self, pending: Pending) -> None:
+        # Only those of good tokens, so that nobody else can fill this.
+        if len(pending.token.header_segment) <= _KNOWN_HEADER_BYTES:
+            if len(self._headers) >= _KNOWN_HEADERS:
+                self._headers.clear()
+            self._headers[pending.token.header_segment] = pending.token.header
 
     def _find_rules(self, issuer: object) -> Generic:
         rules = self._rules.get(issuer) if isinstance(issuer, str) else None
