@@ -249,6 +249,7 @@ def check_answer(
 
 def _is_json_object(segment: str) -> bool:
     try:
-        return base64.urlsafe_b64decode(segment[:4].encode("ascii")).lstrip()[:1] == b"{"
+        start = segment[:4].ljust(4, "=").encode("ascii")
+        return base64.urlsafe_b64decode(start).lstrip()[:1] == b"{"
     except ValueError:
         return False

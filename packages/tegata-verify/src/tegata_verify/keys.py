@@ -248,7 +248,8 @@ class JwksCache:
         old = self._copy
         uri = self._issuer.jwks_uri or self._known_uri() or await self._discover()
         etag = old.etag if old is not None and old.uri == uri else None
-        document = await self._fetcher.fetch(uri, etag=etag)
+        named_by = self._issuer.metadata_url if self._issuer.jwks_uri is None else None
+        document = await self._fetcher.fetch(uri, etag=etag, named_by=named_by)
         since, ttl = self._clock(), self._policy.ttl(document.max_age_seconds)
         if document.content is None and old is not None:
             return replace(old, since=since, ttl=ttl)

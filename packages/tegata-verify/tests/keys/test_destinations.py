@@ -1,0 +1,115 @@
+"""Where a discovery document may send us, and where it may not."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from tegata_verify.destinations import ForbiddenDestination, GuardedTransport, Kind, classify
+from tegata_verify.documents import DocumentFetcher, FetchFailed
+
+pytestmark = pytest.mark.anyio
+
+NAMES = {
+    "id.example": ["8.8.8.8"],
+    "keys.example": ["8.8.4.4", "2606:4700::1111"],
+    "id.corp": ["10.0.0.5"],
+    "keys.corp": ["10.9.9.9"],
+    "local": ["127.0.0.1"],
+    "both": ["8.8.8.8", "10.0.0.1"],
+    "metadata": ["169.254.169.254"],
+    "nowhere": [],
+}
+
+
+class Reached(httpx2.AsyncBaseTransport):
+    """Notes where a request was going."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx2.Request] = []
+
+    async def handle_async_request(self, request):
+        self.requests.append(request)
+        return httpx2.Response(200)
+
+
+async def reach(host, vouching_host):
+    inner, asked = Reached(), []
+
+    async def resolve(name):
+        asked.append(name)
+        return NAMES.get(name, [name])
+
+    guarded = GuardedTransport(inner, vouching_host, resolve=resolve)
+    async with httpx2.AsyncClient(transport=guarded) as client:
+        await client.get(f"https://{host}/jwks")
+    assert asked.count(host.strip("[]")) == 1, "a second answer of the DNS could be another"
+    return inner.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "vouching_host"), [("keys.example", "id.example"), ("keys.example", "id.corp"), ("keys.corp", "id.corp")]
+)
+async def test_an_address_that_was_looked_at_is_the_one_that_is_reached(host, vouching_host):
+    request = await reach(host, vouching_host)
+    assert request.url.host == NAMES[host][0]
+    assert request.headers["host"] == host
+    assert request.extensions["sni_hostname"] == host
+
+
+@pytest.mark.parametrize(
+    ("host", "vouching_host"),
+    [
+        ("keys.corp", "id.example"),
+        ("local", "id.example"),
+        ("local", "id.corp"),
+        ("both", "id.example"),
+        ("metadata", "id.corp"),
+        ("metadata", "metadata"),
+        ("nowhere", "id.example"),
+        ("127.0.0.1", "id.example"),
+        ("[::1]", "id.example"),
+        ("[::ffff:10.0.0.1]", "id.example"),
+        ("10.0.0.1", "id.example"),
+    ],
+)
+async def test_an_address_less_public_than_the_issuers_is_not_reached(host, vouching_host):
+    with pytest.raises(ForbiddenDestination):
+        await reach(host, vouching_host)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("8.8.8.8", Kind.PUBLIC),
+        ("2606:4700::1111", Kind.PUBLIC),
+        ("172.31.0.1", Kind.PRIVATE),
+        ("100.64.0.1", Kind.PRIVATE),
+        ("fd00::1", Kind.PRIVATE),
+        ("127.9.9.9", Kind.LOOPBACK),
+        ("::1", Kind.LOOPBACK),
+        ("::ffff:127.0.0.1", Kind.LOOPBACK),
+        ("0.0.0.0", Kind.FORBIDDEN),
+        ("fe80::1%eth0", Kind.FORBIDDEN),
+        ("224.0.0.1", Kind.FORBIDDEN),
+        ("64:ff9b::7f00:1", Kind.FORBIDDEN),
+        ("2002:7f00:1::", Kind.FORBIDDEN),
+        ("192.0.2.1", Kind.FORBIDDEN),
+    ],
+)
+def test_addresses_are_told_apart(address, kind):
+    assert classify(address) == kind
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"])
+async def test_however_loopback_is_spelled_a_public_issuer_cannot_send_us_there(host, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(FetchFailed, match="not public"):
+        await DocumentFetcher().fetch(f"https://{host}:1/jwks", named_by="https://8.8.8.8/metadata")
+
+
+async def test_what_is_configured_or_on_the_issuers_host_is_asked_as_it_is():
+    for named_by in (None, "https://127.0.0.1/metadata"):
+        with pytest.raises(FetchFailed, match="Connect"):
+            await DocumentFetcher().fetch("https://127.0.0.1:1/jwks", named_by=named_by)
