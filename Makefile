@@ -55,9 +55,10 @@ pinned: dev
 format: dev ## rewrite the code in the one format, and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-bench: dev ## measure the cost of the hot endpoints, in operations per second of server CPU, and of reading secrets
+bench: dev ## measure the cost of the hot endpoints, in operations per second of server CPU, of reading secrets and of verifying tokens
 	@$(BIN)/python -m benchmarks $(ARGS)
 	@$(BIN)/python -m benchmarks.secrets
+	@$(BIN)/python -m benchmarks.verification
 
 bench-db: dev ## measure what the store's acts cost PostgreSQL with ever more rows and ever more tenants
 	@exec $(BIN)/python -m benchmarks.database $(ARGS)

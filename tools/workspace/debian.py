@@ -36,6 +36,7 @@ WANTED = (
     ),
     DebianPackage("curl", ("curl",), "the lines that `tegata dev` prints"),
     DebianPackage("pgbouncer", ("pgbouncer",), "a transaction pooler between Tegata and PostgreSQL"),
+    DebianPackage("nginx", ("nginx",), "the chain of Plan B"),
     # Only spoken of: installing it would make and start a database of the machine's own.
     DebianPackage("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",), "the oldest PostgreSQL", False),
 )
@@ -48,7 +49,8 @@ def prepare(root: Path) -> list[DebianPackage]:
     if not names or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return missing
     announce(f"installing Debian packages: {' '.join(names)}")
-    variables = {**own_variables(), "DEBIAN_FRONTEND": "noninteractive"}
+    # The tests start their own servers: in runlevel 1 invoke-rc.d starts none that a package brings.
+    variables = {**own_variables(), "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     try:
         run(["apt-get", "update", "-qq"], cwd=root, variables=variables)
         run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], cwd=root, variables=variables)

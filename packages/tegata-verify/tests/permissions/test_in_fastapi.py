@@ -6,6 +6,7 @@ import time
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from openapi_spec_validator import validate
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from tegata_verify import AccessPolicy, Guard
@@ -125,8 +126,9 @@ def test_a_host_header_that_is_none_is_no_error(client, issuer):
     assert client.get("/api/beers", headers=headers).status_code == 200
 
 
-def test_the_document_offers_both_ways_in(client):
+def test_the_document_is_valid_openapi_and_offers_both_ways_in(client):
     document = client.get("/openapi.json").json()
+    validate(document)
     assert document["components"]["securitySchemes"]["Login"] == {"type": "oauth2", "flows": DOCS.flows}
     assert document["paths"]["/api/beers"]["get"]["security"] == [{"AccessToken": ["read"]}, {"Login": ["read"]}]
     assert client.get("/openapi.json").json() == document

@@ -1,0 +1,97 @@
+"""Django front end: a decorator for views, plain and async; the principal is `request.principal`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest as DjangoRequest
+from django.http import HttpResponse, JsonResponse
+
+from tegata_verify import asgi, wsgi
+from tegata_verify.errors import AccessError
+from tegata_verify.guard import Guard, SyncGuard
+from tegata_verify.permissions import build_requirement
+from tegata_verify.request import HttpRequest
+
+View = Callable[..., Any]
+
+
+class Access:
+    """Guards views. A `SyncGuard` serves plain and async views, a `Guard` async ones only.
+
+    Class-based views: `@method_decorator(access.requires(scope="read"), name="dispatch")`.
+
+    >>> from tegata_verify.testing import TestIssuer
+    >>> access = Access(SyncGuard(TestIssuer().verifier()))
+    >>> @access.requires(scope="read")
+    ... def beers(request):
+    ...     return JsonResponse({"caller": request.principal.subject})
+    """
+
+    def __init__(self, guard: Guard | SyncGuard) -> None:
+        self.guard = guard
+
+    def requires(self, **needed: Any) -> Callable[[View], View]:
+        """Return a decorator; the arguments are those of `build_requirement`. Raises `TypeError` for a wrong guard."""
+        requirement = build_requirement(**needed)
+
+        def decorate(view: View) -> View:
+            if inspect.iscoroutinefunction(view):
+                return self._guard_async(view, requirement)
+            if isinstance(self.guard, Guard):
+                raise TypeError("a plain view needs a SyncGuard")
+            return self._guard_plain(view, requirement, self.guard)
+
+        return decorate
+
+    def _guard_plain(self, view: View, requirement: Any, guard: SyncGuard) -> View:
+        @wraps(view)
+        def guarded(request: DjangoRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            described = describe(request)
+            try:
+                request.principal = guard.authorize(described, requirement)
+                response: HttpResponse = view(request, *args, **kwargs)
+            except AccessError as error:
+                return self._refuse(error)
+            return self._add_headers(response, described)
+
+        return guarded
+
+    def _guard_async(self, view: View, requirement: Any) -> View:
+        @wraps(view)
+        async def guarded(request: DjangoRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            described = describe(request)
+            try:
+                if isinstance(self.guard, Guard):
+                    request.principal = await self.guard.authorize(described, requirement)
+                else:
+                    request.principal = await asyncio.to_thread(self.guard.authorize, described, requirement)
+                response: HttpResponse = await view(request, *args, **kwargs)
+            except AccessError as error:
+                return self._refuse(error)
+            return self._add_headers(response, described)
+
+        return guarded
+
+    def _refuse(self, error: AccessError) -> HttpResponse:
+        refusal = self.guard.refuse(error)
+        response = JsonResponse(refusal.body, status=refusal.status)
+        # Django keeps one value for each name; challenges may stand in one field. RFC 9110 §11.6.1.
+        for name, value in refusal.headers:
+            response[name] = f"{response[name]}, {value}" if name in response else value
+        return response
+
+    def _add_headers(self, response: HttpResponse, described: HttpRequest) -> HttpResponse:
+        for name, value in self.guard.answer_headers(described):
+            response[name] = value
+        return response
+
+
+def describe(request: DjangoRequest) -> HttpRequest:
+    """Return what a guard needs to know of a request, under WSGI or ASGI."""
+    scope = getattr(request, "scope", None)
+    return wsgi.describe(request.META) if scope is None else asgi.describe(scope)

@@ -1,0 +1,73 @@
+"""Flask front end: a decorator beside each view; the principal is `flask.g.principal`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Flask, Response, g, jsonify, request
+
+from tegata_verify.errors import AccessError
+from tegata_verify.guard import SyncGuard
+from tegata_verify.permissions import build_requirement
+from tegata_verify.wsgi import describe
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Access:
+    """Guards views of Flask applications. `install` answers the refusals.
+
+    >>> from tegata_verify.testing import TestIssuer
+    >>> access, app = Access(SyncGuard(TestIssuer().verifier())), Flask("beers")
+    >>> access.install(app)
+    >>> @app.get("/beers")
+    ... @access.requires(scope="read")
+    ... def beers():
+    ...     return [g.principal.subject]
+    >>> app.test_client().get("/beers").status_code
+    401
+    """
+
+    def __init__(self, guard: SyncGuard) -> None:
+        self.guard = guard
+
+    def install(self, app: Flask) -> None:
+        """Answer refusals in this application, also those that views raise themselves."""
+        app.register_error_handler(AccessError, self._refuse)
+
+    def requires(self, **needed: Any) -> Callable[[View], View]:
+        """Return a decorator; the arguments are those of `build_requirement`. It stands below the route's."""
+        requirement = build_requirement(**needed)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                from flask import after_this_request, current_app
+
+                described = describe(request.environ)
+                g.principal = self.guard.authorize(described, requirement)
+                for name, value in self.guard.answer_headers(described):
+                    after_this_request(_adding(name, value))
+                return current_app.ensure_sync(view)(*args, **kwargs)
+
+            return guarded  # type: ignore[return-value]  # wraps keeps what the view shows
+
+        return decorate
+
+    def _refuse(self, error: AccessError) -> Response:
+        refusal = self.guard.refuse(error)
+        answer = jsonify(refusal.body)
+        answer.status_code = refusal.status
+        for name, value in refusal.headers:
+            answer.headers.add(name, value)
+        return answer
+
+
+def _adding(name: str, value: str) -> Callable[[Response], Response]:
+    def add(response: Response) -> Response:
+        response.headers.add(name, value)
+        return response
+
+    return add

@@ -1,0 +1,38 @@
+"""What a guard needs to know of a WSGI request (PEP 3333), for the front ends that stand on WSGI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from tegata_verify.request import HttpRequest
+
+
+def describe(environ: Mapping[str, Any]) -> HttpRequest:
+    """Return the request of a WSGI environment, or of Django's `META`.
+
+    WSGI joins repeated headers by commas: two tokens make a malformed one. It also cannot tell `X-A` from `X_A`: behind
+    a load balancer whose headers are trusted, the server has to drop names with underscores, as gunicorn does.
+
+    >>> request = describe({"REQUEST_METHOD": "GET", "PATH_INFO": "/beers", "HTTP_HOST": "api.example.com",
+    ...     "wsgi.url_scheme": "https", "HTTP_AUTHORIZATION": "Bearer abc", "REMOTE_ADDR": "10.0.0.7"})
+    >>> request.url, request.values(b"authorization"), request.peer
+    ('https://api.example.com/beers', [b'Bearer abc'], '10.0.0.7')
+    """
+    headers = tuple(
+        (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in environ.items()
+        if name.startswith("HTTP_") and isinstance(value, str)
+    )
+    # Paths come as the bytes that were sent, each as one character.
+    path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace")
+    raw_path = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return HttpRequest(
+        method=environ.get("REQUEST_METHOD", "GET"),
+        url=f"{environ.get('wsgi.url_scheme', 'http')}://{environ.get('HTTP_HOST', '')}{quote(path, safe='/')}",
+        headers=headers,
+        query_string=environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+        peer=environ.get("REMOTE_ADDR") or None,
+        raw_path=raw_path.encode("latin-1", "replace") if isinstance(raw_path, str) else None,
+    )

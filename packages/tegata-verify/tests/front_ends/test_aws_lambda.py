@@ -1,0 +1,99 @@
+"""The Lambda authorizer answers events of REST and HTTP APIs, in their documented shapes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tegata_verify import SyncGuard, build_requirement
+from tegata_verify.aws_lambda import LambdaAuthorizer
+from tegata_verify.path_rules import PathRule, PathRules
+from tegata_verify.testing import TestIssuer
+
+ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef/prod/GET/beers/7"
+RULES = PathRules([PathRule("/beers", build_requirement(scope="read"), methods={"GET"})])
+
+
+@pytest.fixture(scope="module")
+def issuer() -> TestIssuer:
+    return TestIssuer()
+
+
+@pytest.fixture(params=["one requirement", "rules"])
+def handler(issuer, request):
+    guard = SyncGuard(issuer.verifier())
+    yield LambdaAuthorizer(guard, RULES if request.param == "rules" else build_requirement(scope="read"))
+    guard.close()
+
+
+def token_event(authorization: str) -> dict:
+    return {"type": "TOKEN", "authorizationToken": authorization, "methodArn": ARN}
+
+
+def request_event(authorization: str) -> dict:
+    return {
+        "type": "REQUEST",
+        "methodArn": ARN,
+        "path": "/beers/7",
+        "httpMethod": "GET",
+        "headers": {"Authorization": authorization},
+        "multiValueHeaders": {"Authorization": [authorization]},
+        "queryStringParameters": {"page": "1"},
+        "requestContext": {"identity": {"sourceIp": "192.0.2.1"}, "domainName": "api.example.com"},
+    }
+
+
+def http_event(authorization: str) -> dict:
+    return {
+        "version": "2.0",
+        "type": "REQUEST",
+        "routeArn": ARN,
+        "rawPath": "/beers/7",
+        "rawQueryString": "page=1",
+        "headers": {"authorization": authorization},
+        "requestContext": {"domainName": "api.example.com", "http": {"method": "GET", "sourceIp": "192.0.2.1"}},
+    }
+
+
+@pytest.mark.parametrize("event", [token_event, request_event])
+def test_a_rest_api_gets_a_policy_for_the_one_method(handler, issuer, event):
+    answer = handler(event(f"Bearer {issuer.mint(scope='read', roles=['a', 'b'])}"), None)
+    assert answer == {
+        "principalId": "user-1",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": ARN}],
+        },
+        "context": {
+            "sub": "user-1",
+            "client_id": "client-1",
+            "tenant": "demo",
+            "issuer": issuer.issuer,
+            "scope": "read",
+            "roles": "a b",
+        },
+    }
+    (statement,) = handler(event(f"Bearer {issuer.mint(scope='write')}"), None)["policyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Resource"]) == ("Deny", ARN)
+
+
+def test_an_http_api_gets_a_simple_answer(handler, issuer):
+    answer = handler(http_event(f"Bearer {issuer.mint(scope='read')}"), None)
+    assert (answer["isAuthorized"], answer["context"]["sub"]) == (True, "user-1")
+    assert handler(http_event(f"Bearer {issuer.mint(scope='write')}"), None) == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize("event", [token_event, request_event, http_event])
+@pytest.mark.parametrize("authorization", ["", "Bearer x.y.z", "Basic YTpi", "Bearer a,Bearer b", "Bearer \u2028"])
+def test_whatever_is_no_good_token_is_exactly_unauthorized(handler, event, authorization):
+    with pytest.raises(Exception, match=r"^Unauthorized$") as raised:
+        handler(event(authorization), None)
+    assert raised.value.__context__ is None
+
+
+def test_a_path_without_a_rule_is_refused(issuer):
+    guard = SyncGuard(issuer.verifier())
+    handler = LambdaAuthorizer(guard, RULES)
+    for path in ("/wine", "/beers/../admin", "/beers/%2e%2e/admin", "/beers//7"):
+        event = {**http_event(f"Bearer {issuer.mint(scope='read')}"), "rawPath": path}
+        assert handler(event, None) == {"isAuthorized": False}
+    guard.close()

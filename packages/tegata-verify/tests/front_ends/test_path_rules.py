@@ -1,0 +1,81 @@
+"""No spelling of a path leads around its rule, and none becomes public by looking like a public one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tegata_verify import build_requirement
+from tegata_verify.path_rules import PathRule, PathRules, is_plain
+
+READ, ADMIN = build_requirement(scope="read"), build_requirement(scope="admin")
+RULES = PathRules(
+    [PathRule("/", READ, methods={"GET"}), PathRule("/admin", ADMIN), PathRule("/beers", READ, methods=["POST"])],
+    public={"/health", "/"},
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/x", READ),
+        ("HEAD", "/x", READ),
+        ("POST", "/x", None),
+        ("GET", "/admin", ADMIN),
+        ("DELETE", "/admin/users", ADMIN),
+        ("GET", "/ADMIN/users/", ADMIN),
+        ("GET", "/administrator", READ),
+        ("GET", "/beers", None),
+        ("post", "/beers/", READ),
+        ("GET", "//admin", None),
+        ("GET", "/x/../admin", None),
+        ("GET", "/./admin", None),
+        ("GET", "/admin/..", None),
+        ("GET", "/x\\..\\admin", None),
+        ("GET", "/%61dmin", None),
+        ("GET", "/admin;x", None),
+        ("GET", "/admin\x00", None),
+        ("GET", "admin", None),
+        ("GET", "", None),
+    ],
+)
+def test_the_longest_prefix_of_whole_segments_decides(method, path, expected):
+    assert RULES.find(method, path) is expected
+
+
+@pytest.mark.parametrize("path", ["/health/", "/Health", "//health", "/./health", "/x/../health", "/health/x", ""])
+def test_public_is_what_is_public_to_the_letter(path):
+    assert RULES.is_public("/health")
+    assert not RULES.is_public(path)
+
+
+@pytest.mark.parametrize("raw", [b"/a/%2e%2e/health", b"/%2Fhealth", b"/health%2f", b"/healt%2568", b"/other"])
+def test_what_was_sent_must_say_the_same_as_what_was_decoded(raw):
+    assert RULES.is_public("/health", b"/health?x=1")
+    assert RULES.is_public("/health", b"/%68ealth")
+    assert not RULES.is_public("/health", raw)
+    assert RULES.find("GET", "/health", raw) is None
+
+
+def test_letters_of_every_language_are_plain():
+    assert is_plain("/麦酒", "/麦酒".encode())
+    assert is_plain("/麦酒", b"/%E9%BA%A6%E9%85%92")
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [PathRule("/a", READ), PathRule("/A/", ADMIN)],
+        [PathRule("/a", READ, methods=["GET"]), PathRule("/a", ADMIN, methods=["get"])],
+        [PathRule("a", READ)],
+        [PathRule("/a/../b", READ)],
+        [PathRule("/a%2f", READ)],
+    ],
+)
+def test_rules_that_could_be_misread_are_refused(rules):
+    with pytest.raises(ValueError, match=r"rules for|absolute path"):
+        PathRules(rules)
+
+
+def test_one_text_is_no_collection_of_public_paths():
+    with pytest.raises(ValueError, match="collection"):
+        PathRules([], public="/health")
