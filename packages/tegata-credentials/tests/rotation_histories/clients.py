@@ -15,18 +15,31 @@ from .kits import Kit
 from .ledger import Broken
 from .servers import HOST, Servers
 
+_REAL_SECONDS = 60.0
 
-def service(kit: Kit, policy: CachePolicy | None = None) -> SecretService:
-    """Return a service of secrets in a history's time: to wait is to let time pass."""
+
+def service(kit: Kit, secret: str, policy: CachePolicy | None = None) -> SecretService:
+    """Return a service of secrets in a history's time: to wait is to let time pass.
+
+    What it reads in the background has been read before more time passes, or it would take hours by this clock.
+    """
     timing = Timing(ticks=kit.clock, wall=kit.clock, share=lambda: 0.0, pause=kit.clock.advance)
-    return SecretService(kit.source(), policy=policy, timing=timing)
+    made = SecretService(kit.source(), policy=policy, timing=timing)
+
+    def land() -> None:
+        if (flight := made.reach(secret)[1].flight) is not None:
+            flight.wait(_REAL_SECONDS)
+            assert flight.is_landed, "a secret is read for ever"
+
+    kit.clock.before.append(land)
+    return made
 
 
 class Client:
     """Opens a connection and asks who it is, again and again."""
 
     def __init__(self, kit: Kit, secret: str, servers: Servers, *, allow_pending: bool = False) -> None:
-        self._service = service(kit)
+        self._service = service(kit, secret)
         self._login = SyncSecretLogin(self._service, secret, allow_pending=allow_pending)
         self._port = servers.port
 

@@ -99,7 +99,7 @@ class ExternalWorld(World):
         secret = kit.create(f"k{next(_NUMBERS)}/mail", first)
         ledger = Ledger(secret, kit.watched, self.opened, kit.clock, self.is_spent)
         super().__init__(kit, secret, ledger)
-        self._services = [service(kit) for _ in range(2)]
+        self._services = [service(kit, secret) for _ in range(2)]
         self._moved_during: set[str | None] = set()
 
     def strategy(self, points: Points) -> Strategy:

@@ -39,6 +39,8 @@ class Points:
 
     plan: Mapping[int, Callable[[], None]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    applies: str | None = None
+    """The token whose value is being put to use: a label may have left it meanwhile."""
     is_dead: bool = False
     broken: AssertionError | None = None
 
@@ -133,7 +135,7 @@ class InterruptedSessions:
         sessions: Sessions,
         points: Points,
         seen_from_here: Callable[[Place], Place],
-        said: Callable[[str], None],
+        said: Callable[[str, str | None], None],
     ) -> None:
         self._sessions = sessions
         self._points = points
@@ -157,14 +159,14 @@ class InterruptedSessions:
 
 
 class _InterruptedSession:
-    def __init__(self, session: Session, points: Points, said: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, points: Points, said: Callable[[str, str | None], None]) -> None:
         self._session = session
         self._points = points
         self._said = said
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
         def execute() -> Sequence[tuple[Any, ...]]:
-            self._said(statement)
+            self._said(statement, self._points.applies)
             return self._session.execute(statement, *values)
 
         return self._during("statement", execute)
@@ -190,14 +192,16 @@ class _InterruptedSession:
 class InterruptedStrategy:
     """A strategy whose tests are written down, so that what is promoted can be compared with what was tested."""
 
-    def __init__(self, strategy: Strategy, announced: Announced) -> None:
+    def __init__(self, strategy: Strategy, points: Points, announced: Announced) -> None:
         self._strategy = strategy
+        self._points = points
         self._announced = announced
 
     def create(self, versions: Versions) -> HiddenText:
         return self._strategy.create(versions)
 
     def apply(self, versions: Versions) -> None:
+        self._points.applies = versions.token
         self._strategy.apply(versions)
 
     def test(self, versions: Versions) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,12 +45,16 @@ class Clock:
     """The time of stores, caches and strategies; nobody waits for it."""
 
     seconds: float = 1_800_000_000.0
+    before: list[Callable[[], None]] = field(default_factory=list)
+    """What has to end before any time passes."""
 
     def __call__(self) -> float:
         return self.seconds
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
+        for end in self.before:
+            end()
         self.seconds += seconds
 
 

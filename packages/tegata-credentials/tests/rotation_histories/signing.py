@@ -65,7 +65,7 @@ class Issuer:
     def __init__(self, kit: Kit, secret: str) -> None:
         self._clock = kit.clock
         self._secret = secret
-        self._service = service(kit, CachePolicy(ttl=SECRET_AGE, patience=10.0))
+        self._service = service(kit, secret, CachePolicy(ttl=SECRET_AGE, patience=10.0))
         self._jwks: list[dict[str, Any]] = []
         self._read_at = float("-inf")
 

@@ -67,6 +67,20 @@ def test_each_point_of_a_rotation_can_be_the_last(story: Story, count: Callable[
     count(f"crash at each point, {type(story.world).__name__}", crashes=crashes, rotations_lost=0)
 
 
+@pytest.mark.parametrize("what", ["pending removed", "another token"])
+def test_a_rotation_can_be_given_up_at_each_point_of_its_change(story: Story, what: str):
+    """Also between the last look at the labels and the commit: that counts as given up just after it."""
+    story.complete(anew=False)
+    for at in range(story.world.points["setSecret"]):
+        story.world.clock.advance(4000)
+        story.begin()
+        story.rotate([Incident("setSecret", at, what)])
+        seen(story)
+        story.complete(anew=False)
+        seen(story)
+    story.end()
+
+
 def test_after_a_rollback_another_rotation_can_begin(story: Story):
     """AWSPENDING was left on the version that a rollback had replaced: RotateSecret was refused for ever."""
     story.complete(anew=False)

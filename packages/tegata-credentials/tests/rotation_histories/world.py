@@ -139,7 +139,7 @@ class World:
         return found
 
     def _process(self, points: Points) -> Rotation:
-        strategy = InterruptedStrategy(self.strategy(points), self.ledger.announced())
+        strategy = InterruptedStrategy(self.strategy(points), points, self.ledger.announced())
         store = self._interrupted(points)
         return Rotation(store, {self.secret: strategy}, observer=self.observer, ticks=self.clock)
 

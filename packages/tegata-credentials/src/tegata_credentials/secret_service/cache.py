@@ -96,8 +96,11 @@ class SecretCache:
 
     def _await(self, flight: Flight, standing: Standing) -> Steps[None]:
         patience = self.policy.patience if standing is Standing.STALE else self.policy.fetch_timeout
-        ends = flight.started + patience
-        while not flight.is_landed and (rest := ends - self.timing.ticks()) > 0:
+        unseen = self.policy.fetch_timeout + self.policy.slow_after
+        while not flight.is_landed:
+            now = self.timing.ticks()
+            if (rest := flight.waited_from(now, unseen) + patience - now) <= 0:
+                return
             yield Wait(flight, min(rest, self.policy.slow_after))
             with suppress(RuntimeError):
                 self._workers.look_after_slow_ones()
@@ -107,9 +110,11 @@ class SecretCache:
         now, entry = self.timing.now(), slot.entry
         error = flight.error if flight is not None else entry.refusal(now)
         if entry.version is not None and not entry.is_doubted:
-            if entry.read_at.ticks >= since:
+            standing = entry.standing(now, self.policy)
+            was_asked_before = flight is not None and flight.is_landed and flight.error is None
+            if standing in (Standing.FRESH, Standing.AGEING) or entry.read_at.ticks >= since:
                 return Reading(entry, entry.version, slot.stage, False)
-            if entry.standing(now, self.policy) is not Standing.ABSENT:
+            if standing is Standing.STALE and not was_asked_before:
                 next(slot.stale)
                 return Reading(entry, entry.version, slot.stage, True)
         if flight is not None and not flight.is_landed:
@@ -231,7 +236,7 @@ class SecretCache:
                 entry = slot.entry
                 is_needless = entry.standing(now, self.policy) is Standing.FRESH or entry.refusal(now) is not None
                 if slot.flight is None and not is_needless:
-                    slot.flight = Flight(entry.generation, now.ticks)
+                    slot.flight = Flight(entry.generation, now)
                     slot.entry = entry.departed(now, self.policy)
                     boarding.append((slot, slot.flight))
         if len(boarding) == 1:
@@ -305,7 +310,7 @@ class SecretCache:
                 flight.error = outcome
                 slot.entry = before.failed(outcome, now, self.policy, self.timing.share())
             else:
-                slot.entry = before.landed(outcome, flight.generation, now, self.policy, self.timing.share())
+                slot.entry = before.landed(outcome, flight.generation, flight.started, self.policy, self.timing.share())
                 self._tell_change(slot, before, outcome)
             slot.flight = None
         flight.land()

@@ -113,8 +113,14 @@ class Entry:
         rest = self.life - self.read_at.age(now)
         return replace(self, quiet=now.after(min(rest, policy.fetch_timeout)))
 
-    def landed(self, version: SecretVersion, generation: int, now: Moment, policy: CachePolicy, share: float) -> Entry:
-        """A fetch has brought a version. `share` in [0, 1) is the part of the jitter that is taken."""
+    def landed(
+        self, version: SecretVersion, generation: int, asked: Moment, policy: CachePolicy, share: float
+    ) -> Entry:
+        """A fetch has brought a version. `share` in [0, 1) is the part of the jitter that is taken.
+
+        Its age counts from the moment when it was asked for (RFC 9111 §4.2.3 has the same for HTTP): a process may
+        stand still for an hour between the answer and this.
+        """
         is_same = self.version is not None and self.version.version == version.version
         if is_same and self.is_doubted and generation != self.generation:
             return replace(self, error=None, failures=0)  # it began before the doubt
@@ -122,13 +128,13 @@ class Entry:
         confirmed = is_same and self.is_doubted
         return Entry(
             version=version,
-            read_at=now,
+            read_at=asked,
             life=life,
-            quiet=now.after(life * policy.refresh_at),
+            quiet=asked.after(life * policy.refresh_at),
             models=self.models if self.version == version else {},
             generation=self.generation,
             confirmations=self.confirmations + confirmed if is_same else 0,
-            confirmed_at=now if confirmed else self.confirmed_at,
+            confirmed_at=asked if confirmed else self.confirmed_at,
             last_seen=version.version,
         )
 

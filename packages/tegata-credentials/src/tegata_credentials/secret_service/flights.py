@@ -14,24 +14,26 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from tegata_credentials.errors import SecretError
+from tegata_credentials.secret_service.entry import Moment
 
 Result = TypeVar("Result")
 
 
 class Flight:
-    """One fetch under way. `generation` is that of the entry when it began; `started` is on the clock of the cache.
+    """One fetch under way. `generation` is that of the entry when it began; `started` is on the clocks of the cache.
 
-    >>> flight = Flight(generation=0, started=0.0)
+    >>> flight = Flight(generation=0, started=Moment(0.0, 0.0))
     >>> flight.land()
     >>> flight.wait(10.0), flight.is_landed
     (None, True)
     """
 
-    __slots__ = ("_event", "_futures", "_lock", "error", "generation", "started")
+    __slots__ = ("_event", "_futures", "_lock", "_seen", "_waited_from", "error", "generation", "started")
 
-    def __init__(self, generation: int, started: float) -> None:
+    def __init__(self, generation: int, started: Moment) -> None:
         self.generation = generation
         self.started = started
+        self._waited_from = self._seen = started.ticks
         self.error: SecretError | None = None
         self._lock = threading.Lock()
         self._event = threading.Event()
@@ -41,6 +43,17 @@ class Flight:
     def is_landed(self) -> bool:
         """Whether it has ended, in one way or another."""
         return self._event.is_set()
+
+    def waited_from(self, now: float, unseen: float) -> float:
+        """Return the moment (ticks) from which the patience of those who wait is counted: the beginning of the fetch.
+
+        If nobody has looked for more than `unseen` seconds, the whole process may have stood still meanwhile, as a
+        Lambda function does between two calls: then it is this moment.
+        """
+        if now - self._seen > unseen:
+            self._waited_from = now
+        self._seen = now
+        return self._waited_from
 
     def land(self) -> None:
         """Wake everybody who waits."""
@@ -75,7 +88,7 @@ def _release(futures: list[asyncio.Future[None]]) -> None:
 class Wait:
     """Wait for a flight, or so long.
 
-    >>> Wait(Flight(0, 0.0), seconds=2.0).seconds
+    >>> Wait(Flight(0, Moment(0.0, 0.0)), seconds=2.0).seconds
     2.0
     """
 
