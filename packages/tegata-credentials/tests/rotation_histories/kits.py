@@ -196,6 +196,10 @@ class SecretsManagerKit:
         return arn
 
     def new_token(self, secret: str) -> str:
+        labels = self.watched.labels(secret)
+        if labels.holder(PENDING) not in (None, labels.holder(CURRENT)):
+            # Left on a version that somebody has replaced by hand: RotateSecret refuses, and the runbook says this.
+            self.remove_pending(secret)
         token = new_token()
         self._control("RotateSecret", SecretId=secret, ClientRequestToken=token)
         return token

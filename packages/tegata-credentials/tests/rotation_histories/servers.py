@@ -118,7 +118,12 @@ class Servers:
         self._ask_reader("select pg_wal_replay_resume()")
         [(position,)] = self.execute("select pg_current_wal_flush_lsn()::text")
         question = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
-        _wait(lambda: self._ask_reader(question) == [(True,)], "the replica")
+        try:
+            _wait(lambda: self._ask_reader(question) == [(True,)], "the replica")
+        except AssertionError as error:
+            said = self._replica.log_file.read_text(errors="replace")
+            error.add_note(f"the replica's log ends so:\n{said[-3000:]}")
+            raise
 
     def restart(self) -> None:
         """Restart the primary, as in a maintenance window: every session ends."""
@@ -159,7 +164,7 @@ def _answer(connection: psycopg.Connection[Any], statement: Any, parameters: Any
     return done.fetchall() if done.description else []
 
 
-def _wait(is_so: Any, what: str, seconds: float = 20.0) -> None:
+def _wait(is_so: Any, what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"

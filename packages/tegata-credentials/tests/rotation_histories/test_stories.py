@@ -205,6 +205,32 @@ def test_a_lost_answer_to_each_call_of_secrets_manager_loses_nothing(
     count("answers of Secrets Manager lost", answers=len(points), rotations_lost=0)
 
 
+def test_after_a_label_was_moved_by_hand_another_rotation_can_begin(
+    pair_18: Servers, secrets_manager_kit: Callable[[], SecretsManagerKit]
+):
+    """AWSPENDING stays on the version that was replaced, and RotateSecret is refused until somebody takes it off."""
+    story = story_in(AlternatingWorld(secrets_manager_kit(), pair_18))
+    story.complete(anew=False)
+    story.world.somebody("current moved")
+    seen(story)
+    assert story.world.unfinished() is None
+    story.twice_at_once()
+    seen(story)
+    story.end()
+
+
+def test_a_service_that_knows_only_the_value_from_before_the_first_rotation_is_not_set_up():
+    """It has no keys, signs nothing and publishes nothing, until its cache is that of the ring."""
+    story = story_in(SigningWorld(MemoryKit()))
+    for seconds in (241, 30, 30):
+        seen(story)
+        story.world.client_connects(1)
+        story.complete(anew=False)
+        story.world.clock.advance(seconds)
+    seen(story)
+    story.end()
+
+
 def test_a_rollback_waits_for_a_rotation_that_has_a_value(story: Story):
     story.complete(anew=False)
     story.rotate(at_most=2)
