@@ -106,14 +106,15 @@ def test_litestar_is_reached_as_the_rules_say(issuer):
     async def beers(request: litestar.Request) -> str:
         return request.state.principal.subject
 
-    app = litestar.Litestar([beers], openapi_config=None)
+    # By default Litestar sets up logging for the whole process, and with it for the tests that come after.
+    plain = {"openapi_config": None, "logging_config": None}
+    app = litestar.Litestar([beers], **plain)
     guarded = AccessMiddleware(app, Guard(issuer.verifier()), RULES)
     with TestClient(guarded) as client:
         assert client.get("/beers", headers=bearer(issuer)).text == "user-1"
         assert client.get("/beers").status_code == 401
-    inside = litestar.Litestar(
-        [beers], middleware=[lambda app: AccessMiddleware(app, Guard(issuer.verifier()), RULES)], openapi_config=None
-    )
+    middleware = [lambda app: AccessMiddleware(app, Guard(issuer.verifier()), RULES)]
+    inside = litestar.Litestar([beers], middleware=middleware, **plain)
     with litestar.testing.TestClient(inside) as client:
         assert client.get("/beers", headers=bearer(issuer)).text == "user-1"
         assert client.get("/beers").status_code == 401

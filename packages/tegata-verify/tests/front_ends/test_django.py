@@ -49,7 +49,13 @@ URLS = ModuleType("urls")
 URLS.urlpatterns = [path(f"{view.__name__}/<name>", view) for view in (plain, threaded, awaited)]
 
 if not settings.configured:
-    settings.configure(ROOT_URLCONF=URLS, ALLOWED_HOSTS=["testserver", "127.0.0.1"], SECRET_KEY="-", DATABASES={})
+    settings.configure(
+        ROOT_URLCONF=URLS,
+        ALLOWED_HOSTS=["testserver", "127.0.0.1"],
+        SECRET_KEY="-",
+        DATABASES={},
+        LOGGING_CONFIG=None,  # the process's logging is not ours alone: other tests look at it
+    )
     django.setup()
 
 VIEWS = ["plain", "threaded", "awaited"]
