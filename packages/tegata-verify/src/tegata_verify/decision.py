@@ -6,11 +6,12 @@ answer back, or raises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Generator, Mapping
+from collections.abc import Awaitable, Collection, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tegata_verify.bearer import parse_authorization
+from tegata_verify.binding import Binding, find_binding
 from tegata_verify.errors import (
     Challenges,
     InvalidDpopProof,
@@ -138,32 +139,6 @@ def find_token(parts: GuardParts, request: HttpRequest) -> PresentedToken:
     if by_load_balancer is not None:
         raise InvalidRequest(Reason.REPEATED_AUTHORIZATION, "beside the load balancer's")
     return PresentedToken(Scheme(scheme.decode()), token)
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """To what a token is bound: a DPoP key (RFC 9449 §6.1), a client certificate (RFC 8705 §3.1), both or nothing."""
-
-    key: str | None = None
-    certificate: str | None = None
-
-
-def find_binding(claims: Mapping[str, Any]) -> Binding:
-    """Return what `cnf` binds a token to. RFC 7800 §3.1. Raises `TokenError`.
-
-    A binding of which we know no part is refused: to take the token would be to take it as a bearer token.
-    """
-    confirmation = claims.get("cnf")
-    if confirmation is None:
-        return Binding()
-    if not isinstance(confirmation, Mapping):
-        raise TokenError(Reason.MALFORMED_CLAIM, "cnf")
-    found = {name: confirmation[name] for name in ("jkt", "x5t#S256") if name in confirmation}
-    if not found:
-        raise TokenError(Reason.UNKNOWN_BINDING)
-    if not all(isinstance(value, str) and value for value in found.values()):
-        raise TokenError(Reason.MALFORMED_CLAIM, "cnf")
-    return Binding(found.get("jkt"), found.get("x5t#S256"))
 
 
 def check_certificate(parts: GuardParts, binding: Binding, thumbprint: str | None) -> None:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     WRONG_SUBJECT = "wrong_subject"
     UNTRUSTED_PEER = "untrusted_peer"
     INACTIVE = "inactive"
+    BOUND_TOKEN = "bound_token"
     NOT_BOUND = "not_bound"
     UNKNOWN_BINDING = "unknown_binding"
     WRONG_SCHEME = "wrong_scheme"

@@ -101,7 +101,7 @@ class Guard:
 
     async def _answer(self, question: Question) -> Any:
         if isinstance(question, Verify):
-            return await self.verifier.verify(question.token)
+            return await self.verifier.verify(question.token, caller_checks_binding=True)
         return await ask(self.parts, question)
 
 
@@ -177,7 +177,7 @@ class SyncGuard:
 
     def _answer(self, question: Question) -> Any:
         if isinstance(question, Verify):
-            return self.verifier.verify(question.token)
+            return self.verifier.verify(question.token, caller_checks_binding=True)
         try:
             return self.verifier.background.run(ask(self.parts, question), timeout_seconds=self._timeout_seconds)
         except TimeoutError as error:

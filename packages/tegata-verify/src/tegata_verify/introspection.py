@@ -127,7 +127,10 @@ class Introspection:
         return self._confirm_jwts and principal.issuer == self.rules.issuer
 
     async def find_principal(self, token: str) -> Principal:
-        """Return who acts with an opaque token. Raises `TokenError` or `KeysUnavailable`."""
+        """Return who acts with an opaque token. Raises `TokenError` or `KeysUnavailable`.
+
+        Whoever calls this alone must look at `claims["cnf"]`: a `Guard` refuses a bound token without its binding.
+        """
         principal = await self._find(token, self._read_principal)
         assert principal is not None
         return principal

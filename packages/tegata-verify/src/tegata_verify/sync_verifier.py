@@ -6,6 +6,7 @@ import math
 import time
 
 from tegata_verify.background import Background
+from tegata_verify.binding import refuse_bound
 from tegata_verify.documents import TransportFactory
 from tegata_verify.errors import KeysUnavailable
 from tegata_verify.issuers import Generic
@@ -71,12 +72,18 @@ class SyncVerifier:
         """What time it is, in seconds since 1970."""
         return self.verification.clock
 
-    def verify(self, token: str) -> Principal:
-        """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4."""
-        prepared = self.verification.prepare(token)
-        if isinstance(prepared, Principal):
-            return prepared
-        return self.verification.finish(prepared, self._find_keys(prepared))
+    def verify(self, token: str, *, caller_checks_binding: bool = False) -> Principal:
+        """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4.
+
+        A token that is bound to a key or a certificate is refused, as in `Verifier.verify`.
+        """
+        principal = self.verification.prepare(token)
+        if not isinstance(principal, Principal):
+            pending = principal
+            principal = self.verification.finish(pending, self._find_keys(pending))
+        if not caller_checks_binding:
+            refuse_bound(principal.claims)
+        return principal
 
     def close(self) -> None:
         """Stop fetches that are still under way, and their thread."""

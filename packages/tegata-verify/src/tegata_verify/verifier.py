@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tegata_verify.binding import refuse_bound
 from tegata_verify.documents import TransportFactory
 from tegata_verify.issuers import Generic
 from tegata_verify.keys import CachePolicy, Clock
@@ -56,12 +57,19 @@ class Verifier:
         """What time it is, in seconds since 1970."""
         return self.verification.clock
 
-    async def verify(self, token: str) -> Principal:
-        """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4."""
-        prepared = self.verification.prepare(token)
-        if isinstance(prepared, Principal):
-            return prepared
-        return self.verification.finish(prepared, await prepared.keys.find_keys(prepared.kid))
+    async def verify(self, token: str, *, caller_checks_binding: bool = False) -> Principal:
+        """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4.
+
+        A token that is bound to a key or a certificate (`cnf`) is refused, because nothing here shows that its sender
+        has them. A `Guard` looks at the whole request; `caller_checks_binding` is for those who do as it does.
+        """
+        principal = self.verification.prepare(token)
+        if not isinstance(principal, Principal):
+            pending = principal
+            principal = self.verification.finish(pending, await pending.keys.find_keys(pending.kid))
+        if not caller_checks_binding:
+            refuse_bound(principal.claims)
+        return principal
 
     async def aclose(self) -> None:
         """Stop fetches that are still under way; nothing else needs closing."""

@@ -39,9 +39,8 @@ async def test_only_the_kind_bearer_is_taken(kind):
 
 async def test_a_token_bound_to_a_key_says_so_and_carries_the_key():
     assert await refusal(VENDOR.mint({"typ": "DPoP"})) == Reason.MISSING_CLAIM
-    principal = await VENDOR.verifier().verify(
-        VENDOR.mint({"typ": "DPoP", "cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}})
-    )
+    token = VENDOR.mint({"typ": "DPoP", "cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}})
+    principal = await VENDOR.verifier().verify(token, caller_checks_binding=True)
     assert principal.claims["cnf"]["jkt"]
 
 
