@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tegata.settings import Settings, check_for_production
+from tegata.settings import Settings, check_for_production, published_problem
 from tegata.settings.environment import SettingsError
 from tegata.testing.server import serving
 
@@ -27,6 +27,16 @@ def test_a_key_is_published_for_as_long_as_others_keep_the_jwks_and_a_minute() -
     assert shortened.key_schedule.published_seconds == 3
 
 
-def test_a_key_that_would_sign_before_others_have_it_is_refused() -> None:
-    with pytest.raises(SettingsError, match="TEGATA_SIGNING_KEY_PUBLISHED_SECONDS is 299"):
-        check_for_production(Settings(signing_key_published_seconds=299))
+@pytest.mark.parametrize("published", [299, 300])
+def test_a_key_that_would_sign_before_others_have_it_is_refused(published: int) -> None:
+    """Who asked a moment before it was published got the answer a moment later, and keeps it from then on."""
+    problem = published_problem(Settings(signing_key_published_seconds=published))
+    assert problem is not None
+    assert f"TEGATA_SIGNING_KEY_PUBLISHED_SECONDS is {published}" in problem
+    with pytest.raises(SettingsError, match=f"TEGATA_SIGNING_KEY_PUBLISHED_SECONDS is {published}"):
+        check_for_production(Settings(signing_key_published_seconds=published))
+
+
+def test_a_key_that_others_have_for_certain_may_sign() -> None:
+    assert published_problem(Settings(signing_key_published_seconds=301)) is None
+    assert published_problem(Settings()) is None

@@ -120,7 +120,7 @@ def _told(key: ScheduledKey) -> str:
         "lost": "somebody else rotated at the same moment; nothing was done here",
         "waiting": f"due, but not everybody can have its successor yet; run it again after {later}",
         "full": f"due, but {MOST_PUBLISHED_KEYS} keys are published and all are needed until {later}; the active one "
-        "goes on signing. Rotate more seldom, or make tokens live shorter.",
+        "goes on signing. Rotate more seldom: a previous key stays for two days.",
         "sealed": "due, but TEGATA_MASTER_KEY does not open its successor; the active one goes on signing. Run it with "
         "the master key that sealed it (`tegata keys list` shows its kid).",
     }

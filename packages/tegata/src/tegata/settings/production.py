@@ -154,11 +154,14 @@ def _throttle(settings: Settings) -> str | None:
 def published_problem(settings: Settings) -> str | None:
     """Return what is wrong with how long signing keys are published before they sign; operators' commands ask too."""
     given = settings.signing_key_published_seconds
-    if given is None or given >= settings.jwks_max_age_seconds:
+    # Not as long, but longer: an answer that was under way when the key was published is kept from its arrival on, and
+    # ages are whole seconds (RFC 9111 §4.2.3).
+    if given is None or given > settings.jwks_max_age_seconds:
         return None
     return (
         f"TEGATA_SIGNING_KEY_PUBLISHED_SECONDS is {given}, but others may keep the JWKS for "
-        f"{settings.jwks_max_age_seconds} s (TEGATA_JWKS_MAX_AGE_SECONDS): they would refuse tokens of a new key"
+        f"{settings.jwks_max_age_seconds} s (TEGATA_JWKS_MAX_AGE_SECONDS) from when it reaches them: they would refuse "
+        "tokens of a new key. Make it longer, by a minute if you can"
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from tegata.crypto.envelope import Envelope, SealBroken
 from tegata.flows.admin.key_schedule import ScheduleReport, rotate_due
 from tegata.flows.admin.key_times import (
-    MARGIN_SECONDS,
+    KEPT_SECONDS,
     MOST_PUBLISHED_KEYS,
     PUBLISHED_SECONDS,
     KeySchedule,
@@ -128,12 +129,23 @@ async def test_zero_days_is_never_but_what_nothing_needs_goes(desk: Desk) -> Non
 
 
 async def test_a_previous_key_goes_at_the_first_run_after_its_last_token(desk: Desk) -> None:
-    await desk.apply(tenant(id_token_lifetime_seconds=7200))
+    await desk.apply(tenant())
     await rotate(desk.storage, desk.maker, "acme", ["ES256"])
-    desk.time += 7200 + MARGIN_SECONDS - 100
+    desk.time += KEPT_SECONDS - 100
     assert (await run(desk)).dropped == 0
     desk.time += 200
     assert (await run(desk)).dropped == 1
+
+
+async def test_a_new_key_each_day_is_below_the_bound(desk: Desk) -> None:
+    await desk.apply(tenant())
+    most, outcomes = 0, set()
+    for _ in range(7 * 24):
+        desk.time += HOUR
+        outcomes |= {key.outcome for key in (await run(desk, KeySchedule(days=1))).keys}
+        most = max(most, len(await list_keys(desk.storage, "acme")))
+    assert outcomes == {"not_due", "rotated"}
+    assert most < MOST_PUBLISHED_KEYS
 
 
 async def test_at_most_ten_keys_are_published_and_it_is_said(desk: Desk) -> None:
@@ -222,6 +234,19 @@ async def test_a_successor_that_the_master_key_does_not_open_does_not_become_act
         ("one", "rotated"),
         ("two", "sealed"),
     ]
+
+
+async def test_a_first_tenant_that_the_master_key_does_not_open_stops_no_other(desk: Desk) -> None:
+    await desk.apply(tenant("one"))
+    await desk.apply(tenant("two"))
+    other, tenant_id = Envelope([b"x" * 32]), (await desk.tenant("one")).record.tenant_id
+    tables = desk.storage._state.of(tenant_id)
+    for kid, key in tables.keys.items():
+        foreign = other.seal(b"key", tenant=str(tenant_id), purpose="signing-key")
+        tables.keys[kid] = replace(key, sealed_private_key=foreign)
+    desk.time += 30 * DAY
+    report = await run(desk)
+    assert [key.outcome for key in report.keys] == ["sealed", "sealed", "rotated", "rotated"]
 
 
 async def test_another_master_key_changes_nothing_at_all(desk: Desk) -> None:

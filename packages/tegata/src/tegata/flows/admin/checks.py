@@ -17,6 +17,7 @@ from tegata.flows.admin.documents import (
     TenantDocument,
     UserDocument,
 )
+from tegata.flows.admin.key_times import LONGEST_TOKEN_SECONDS
 from tegata.flows.admin.problems import InvalidDocuments, Path, Problem
 from tegata.identity.account import normalize_username
 from tegata.protocol import scopes
@@ -30,8 +31,8 @@ MAX_ITEMS = 1_000
 _DAY = 86_400
 # Field of TenantPolicy -> shortest and longest value in seconds.
 LIFETIMES = {
-    "access_token_lifetime_seconds": (1, _DAY),
-    "id_token_lifetime_seconds": (1, _DAY),
+    "access_token_lifetime_seconds": (1, LONGEST_TOKEN_SECONDS),
+    "id_token_lifetime_seconds": (1, LONGEST_TOKEN_SECONDS),
     "refresh_token_lifetime_seconds": (1, 400 * _DAY),
     "refresh_token_grace_seconds": (0, 300),
     "authorization_code_lifetime_seconds": (1, 600),  # RFC 6749 §4.1.2: ten minutes at most

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tegata.crypto.keys import parse_public
 from tegata.flows.admin.documents import ClientSpec
+from tegata.flows.admin.key_times import LONGEST_TOKEN_SECONDS
 from tegata.flows.admin.problems import Path
 from tegata.protocol import redirect_uris, scopes
 from tegata.protocol.errors import OAuthError
@@ -151,7 +152,7 @@ def _scope(subject: _Subject) -> Iterator[Fault]:
 def _numbers(subject: _Subject) -> Iterator[Fault]:
     spec = subject.spec
     bounds = (
-        ("access_token_lifetime_seconds", 1, _DAY),
+        ("access_token_lifetime_seconds", 1, LONGEST_TOKEN_SECONDS),
         ("refresh_token_lifetime_seconds", 1, 400 * _DAY),
         ("default_max_age", 0, 400 * _DAY),
     )

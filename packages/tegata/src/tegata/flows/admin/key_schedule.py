@@ -11,25 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tegata.crypto.envelope import SealBroken
-from tegata.flows.admin.key_times import MOST_PUBLISHED_KEYS, KeySchedule
+from tegata.flows.admin.key_times import KEPT_SECONDS, MOST_PUBLISHED_KEYS, KeySchedule
 from tegata.flows.admin.keys import (
     KeyMaker,
-    check_master_key,
+    check_any_opens,
     complete,
     drop_unneeded,
-    kept_seconds,
+    every_tenant,
+    opens_all,
     rotate_one,
     tenant_named,
 )
-from tegata.flows.directory import SIGNING_KEY_PURPOSE
 from tegata.protocol.policy import SigningAlgorithm
 from tegata.storage.errors import Conflict
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import SigningKeyRecord, TenantRecord
 
 _DAY_SECONDS = 24 * 3600
-_TENANTS_AT_ONCE = 100
 
 Outcome = Literal["rotated", "lost", "waiting", "full", "sealed", "not_due", "never"]
 
@@ -79,7 +77,7 @@ async def rotate_due(
     storage: OperatorStorage, maker: KeyMaker, schedule: KeySchedule, tenant: str | None = None
 ) -> ScheduleReport:
     """Rotate what is due, and drop previous keys that nothing valid needs. Raises `NoSuchTenant`, `SealBroken`."""
-    await check_master_key(storage, maker.envelope)
+    await check_any_opens(storage, maker.envelope)
     keys: list[ScheduledKey] = []
     dropped = 0
     async for record in _records(storage, tenant):
@@ -94,11 +92,8 @@ async def _records(storage: OperatorStorage, tenant: str | None) -> AsyncIterato
     if tenant is not None:
         yield await tenant_named(storage, tenant)
         return
-    after = None
-    while records := await storage.list_tenants(after=after, limit=_TENANTS_AT_ONCE):
-        for record in records:
-            yield record
-        after = records[-1].name
+    async for record in every_tenant(storage):
+        yield record
 
 
 async def _drop(storage: OperatorStorage, maker: KeyMaker, record: TenantRecord) -> int:
@@ -135,8 +130,9 @@ class _Turn:
         if now < known:
             return self._told("waiting", active.kid, known)
         if len(every) >= MOST_PUBLISHED_KEYS:
-            return self._told("full", active.kid, await self._room_at(every))
-        if not self._opens(following):
+            return self._told("full", active.kid, _room_at(every))
+        if not opens_all(self.maker.envelope, self.record.tenant_id, [following]):
+            # Its turn would end this tenant's tokens.
             return self._told("sealed", active.kid, None)
         return await self._rotate(active)
 
@@ -155,19 +151,9 @@ class _Turn:
     def _due(self, active: SigningKeyRecord) -> float | None:
         return None if not self.schedule.days else active.state_changed_at + self.schedule.days * _DAY_SECONDS
 
-    async def _room_at(self, every: Sequence[SigningKeyRecord]) -> float:
-        oldest = min(key.state_changed_at for key in every if key.state == "previous")
-        return oldest + await kept_seconds(self.storage, self.record)
-
-    def _opens(self, key: SigningKeyRecord) -> bool:
-        """Whether the successor could sign: else its turn would end this tenant's tokens."""
-        try:
-            self.maker.envelope.open(
-                key.sealed_private_key, tenant=str(self.record.tenant_id), purpose=SIGNING_KEY_PURPOSE
-            )
-        except SealBroken:
-            return False
-        return True
-
     def _told(self, outcome: Outcome, active: str, due_at: float | None) -> ScheduledKey:
         return ScheduledKey(self.record.name, self.algorithm, outcome, active, due_at)
+
+
+def _room_at(every: Sequence[SigningKeyRecord]) -> float:
+    return min(key.state_changed_at for key in every if key.state == "previous") + KEPT_SECONDS

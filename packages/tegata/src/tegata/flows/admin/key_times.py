@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The longest life that documents may give an access or ID token.
+LONGEST_TOKEN_SECONDS = 24 * 3600
 # For clocks that differ and verifiers that keep a JWKS longer than they should.
 MARGIN_SECONDS = 24 * 3600
+# How long a previous key stays published. Not the life of tokens as it is set now: a token lives as long as was set
+# when it was signed, also if that has been shortened since or its client is gone.
+KEPT_SECONDS = LONGEST_TOKEN_SECONDS + MARGIN_SECONDS
 # What a JWKS says of its own age (`max-age`) unless a setting says otherwise.
 JWKS_MAX_AGE_SECONDS = 300
 # Workers keep keys for 30 s if no notification reaches them (`flows.directory`), and 30 s are for clocks.

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from tegata.crypto.envelope import Envelope
+from tegata.crypto.envelope import Envelope, SealBroken
 from tegata.crypto.keys import generate_key, private_bytes, public_jwk
-from tegata.flows.admin.key_times import MARGIN_SECONDS, PUBLISHED_SECONDS
+from tegata.flows.admin.key_times import KEPT_SECONDS, PUBLISHED_SECONDS
 from tegata.flows.directory import SIGNING_KEY_PURPOSE
 from tegata.identifiers import TenantId
-from tegata.protocol.client import Client
-from tegata.protocol.policy import SigningAlgorithm, TenantPolicy
+from tegata.protocol.policy import SigningAlgorithm
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import KeyState, SigningKeyRecord, TenantRecord
 from tegata.telemetry import audit
 
 ACTOR = "operator"
+_TENANTS_AT_ONCE = 100
+_NAMED = 5
 
 
 class NoSuchTenant(Exception):
@@ -65,11 +66,57 @@ class KeyMaker:
 
 
 async def check_master_key(storage: OperatorStorage, envelope: Envelope) -> None:
-    """Raise `SealBroken` unless the master key opens what is stored: a key sealed under another one would be lost."""
-    for tenant in await storage.list_tenants(limit=1):
-        owner = str(tenant.tenant_id)
+    """Raise `SealBroken` unless the master key opens what is stored: a key sealed under another one would be lost.
+
+    Every key of every tenant has to open: after a change of the master key some may still be sealed under the old one.
+    """
+    closed = []
+    async for tenant in every_tenant(storage):
+        if not opens_all(envelope, tenant.tenant_id, await storage.signing_keys(tenant.tenant_id)):
+            closed.append(tenant.name)
+    if closed:
+        raise SealBroken(_not_opened(closed))
+
+
+async def check_any_opens(storage: OperatorStorage, envelope: Envelope) -> None:
+    """Raise `SealBroken` if the master key opens nothing that is stored, and something is: it is not this database's.
+
+    What it opens in part is for whoever goes through the tenants: one tenant's row must not stop all others.
+    """
+    closed = []
+    async for tenant in every_tenant(storage):
         for key in await storage.signing_keys(tenant.tenant_id):
-            envelope.open(key.sealed_private_key, tenant=owner, purpose=SIGNING_KEY_PURPOSE)
+            if key.state != "previous" and opens_all(envelope, tenant.tenant_id, [key]):
+                return
+        closed.append(tenant.name)
+    if closed:
+        raise SealBroken(_not_opened(closed))
+
+
+def opens_all(envelope: Envelope, tenant_id: TenantId, keys: Sequence[SigningKeyRecord]) -> bool:
+    """Whether the master key opens all keys of a tenant that sign or will; a previous one only verifies."""
+    try:
+        for key in keys:
+            if key.state == "previous":
+                continue
+            envelope.open(key.sealed_private_key, tenant=str(tenant_id), purpose=SIGNING_KEY_PURPOSE)
+    except SealBroken:
+        return False
+    return True
+
+
+def _not_opened(tenants: Sequence[str]) -> str:
+    more = f" and {len(tenants) - _NAMED} more" if len(tenants) > _NAMED else ""
+    return f"it does not open the signing keys of {', '.join(tenants[:_NAMED])}{more}; add the one that sealed them"
+
+
+async def every_tenant(storage: OperatorStorage) -> AsyncIterator[TenantRecord]:
+    """Yield all tenants, by name."""
+    after = None
+    while records := await storage.list_tenants(after=after, limit=_TENANTS_AT_ONCE):
+        for record in records:
+            yield record
+        after = records[-1].name
 
 
 async def list_keys(storage: OperatorStorage, tenant: str) -> Sequence[SigningKeyRecord]:
@@ -91,7 +138,7 @@ async def rotate(
     Raises `NoSuchTenant`, `SealBroken`.
     """
     record = await tenant_named(storage, tenant)
-    await check_master_key(storage, maker.envelope)
+    await _check_own(storage, maker.envelope, record)
     done = []
     for name in algorithms or get_args(SigningAlgorithm):
         await complete(storage, maker, record.tenant_id, name)
@@ -100,22 +147,19 @@ async def rotate(
     return done
 
 
+async def _check_own(storage: OperatorStorage, envelope: Envelope, record: TenantRecord) -> None:
+    """What another tenant's keys are sealed under is no reason to leave a leaked key of this one in use."""
+    present = await storage.signing_keys(record.tenant_id)
+    if not present:
+        await check_master_key(storage, envelope)
+    elif not opens_all(envelope, record.tenant_id, present):
+        raise SealBroken(_not_opened([record.name]))
+
+
 async def drop_unneeded(storage: OperatorStorage, record: TenantRecord, *, now: float) -> int:
     """Drop previous keys that nothing valid can have been signed with; return how many."""
-    kept = await kept_seconds(storage, record)
     event = audit.event("signing_key.dropped", now=now, origin=None, actor=ACTOR)
-    return await storage.drop_previous_keys(record.tenant_id, older_than=now - kept, event=event)
-
-
-async def kept_seconds(storage: OperatorStorage, record: TenantRecord) -> int:
-    """Return how long a previous key stays published."""
-    return longest_lifetime(record.policy, await storage.list_clients(record.tenant_id)) + MARGIN_SECONDS
-
-
-def longest_lifetime(policy: TenantPolicy, clients: Sequence[Client]) -> int:
-    """Return how many seconds a token signed now can be valid at most."""
-    own = (client.metadata.access_token_lifetime_seconds or 0 for client in clients)
-    return max(policy.access_token_lifetime_seconds, policy.id_token_lifetime_seconds, *own)
+    return await storage.drop_previous_keys(record.tenant_id, older_than=now - KEPT_SECONDS, event=event)
 
 
 async def rotate_one(
