@@ -18,6 +18,7 @@ ALSO = {
     "client_certificates": {"cryptography"},
     "alb_testing": {"cryptography"},
     "alb_tokens": {"cryptography"},
+    "holders": {"cryptography"},
     "django": {"django"},
     "fastapi": {"fastapi"},
     "flask": {"flask"},

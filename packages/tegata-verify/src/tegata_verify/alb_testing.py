@@ -37,20 +37,43 @@ class TestAlb:
     __test__ = False  # for pytest this is no test class, whatever its name
 
     def __init__(
-        self, issuer: TestIssuer, *, arn: str = _ARN, client_id: str = "client-1", peer: str = "10.0.0.7"
+        self,
+        issuer: TestIssuer,
+        *,
+        arn: str = _ARN,
+        client_id: str | None = None,
+        peer: str = "10.0.0.7",
+        rules: Alb | None = None,
     ) -> None:
         self.issuer = issuer
         self.arn = arn
-        self.client_id = client_id
+        self.client_id = client_id or issuer.client_id
         self.peer = peer
         self.fetches = 0
+        self._rules = rules
         self._published: dict[str, bytes] = {}
         self.rotate()
+
+    @classmethod
+    def of(cls, rules: Alb, issuer: TestIssuer) -> TestAlb:
+        """Return a load balancer that passes the rules which a service has in production: the first that they name.
+
+        >>> from tegata_verify.alb import AlbCognito
+        >>> from tegata_verify.issuers import Cognito
+        >>> from tegata_verify.testing import TestIssuer
+        >>> pool = TestIssuer.of(Cognito("eu-central-1", "eu-central-1_Ab12Cd34E", client_ids=["web"]))
+        >>> rules = AlbCognito([_ARN], "eu-central-1_Ab12Cd34E", ["web"], trusted_peers=["10.0.16.0/20"])
+        >>> TestAlb.of(rules, pool).peer
+        '10.0.16.1'
+        """
+        network = min(rules.networks, key=str)
+        peer = network[1 if network.num_addresses > 1 else 0]
+        return cls(issuer, arn=min(rules.alb_arns), client_id=min(rules.client_ids), peer=str(peer), rules=rules)
 
     @property
     def rules(self) -> Alb:
         """What a verifier must be told to trust this load balancer."""
-        return Alb(
+        return self._rules or Alb(
             [self.arn], self.issuer.issuer, [self.client_id], trusted_peers=[self.peer], allow_loopback_http=True
         )
 
