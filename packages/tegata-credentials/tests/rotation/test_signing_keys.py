@@ -89,6 +89,22 @@ def issuer(tmp_path: Any) -> Issuer:
     return made
 
 
+def test_a_life_that_is_shortened_by_hand_ends_no_token_that_lives_longer(issuer):
+    """Two versions later neither label holds the longer life any more."""
+    signed = next(kid for kid, state in issuer.states().items() if state == "active")
+    current = issuer.store.labels(NAME).holder(CURRENT)
+    issuer.store.put_pending(NAME, "by-hand", HiddenText(json.dumps(issuer.document() | {"expiresIn": "5m"})))
+    issuer.store.promote(NAME, "by-hand", replacing=current)
+    stopped = issuer.time
+    while issuer.time < stopped + 23 * 3600:
+        issuer.rotate()
+        assert issuer.states()[signed] == "previous"
+        issuer.wait(4 * 3600)
+    issuer.wait(4 * 3600)
+    issuer.rotate()
+    assert signed not in issuer.states()
+
+
 @pytest.mark.parametrize("empty", ["", "  \n", "{}"])
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA"])
 def test_an_empty_secret_gets_a_ring_at_once_that_a_service_can_use(tmp_path, algorithm, empty):

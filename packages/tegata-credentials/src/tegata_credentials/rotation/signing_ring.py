@@ -56,7 +56,11 @@ class Waits:
     @property
     def until_useless(self) -> float:
         """How long after a key was replaced nothing valid needs it any more."""
-        return self.secret_age + self.token_life + self.jwks_age + self.skew
+        return self.until_useless_after(self.token_life)
+
+    def until_useless_after(self, life: float) -> float:
+        """The same for a key whose tokens lived so long."""
+        return self.secret_age + life + self.jwks_age + self.skew
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class RingKey:
     Example:
 
         >>> RingKey("k1", "next", 0, {"kty": "OKP", "crv": "Ed25519", "x": "eA", "d": "hidden", "kid": "k1"})
-        RingKey(kid='k1', state='next', since=0, until=None)
+        RingKey(kid='k1', state='next', since=0, until=None, life=0.0)
     """
 
     kid: str
@@ -75,6 +79,8 @@ class RingKey:
     jwk: Mapping[str, Any] = field(repr=False)
     until: float | None = None
     """When a previous key is needed no more; None while it is not certain that it has stopped to sign."""
+    life: float = 0.0
+    """How long tokens lived while a previous key signed; what is said of their life later does not count for it."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled: it stays in the memory of one process")
@@ -135,9 +141,9 @@ def turned(
     Raises `RingFull`.
     """
     stopped = now if current_since is None else min(now, current_since)
-    ends = {key.kid: stopped + waits.until_useless if key.until is None else key.until for key in ring.keys}
+    ends = {key.kid: _useless_at(key, stopped, waits) for key in ring.keys}
     needed = [replace(key, until=ends[key.kid]) for key in ring.keys if key.state == "previous" and now < ends[key.kid]]
-    moved = [_moved(key, ring, now) for key in ring.keys if key.state != "previous"]
+    moved = [_moved(key, ring, now, waits.token_life) for key in ring.keys if key.state != "previous"]
     keys = tuple(sorted((*moved, fresh.become("next", now), *needed), key=lambda key: key.state))
     if len(keys) > most:
         soonest = sorted(ends[key.kid] for key in needed)[: len(keys) - most]
@@ -150,17 +156,28 @@ def known_at(current: Ring, pending: Ring, waits: Waits, current_since: float | 
     return (pending.made if current_since is None else current_since) + waits.until_known
 
 
-def _moved(key: RingKey, ring: Ring, now: float) -> RingKey:
+def _useless_at(key: RingKey, stopped: float, waits: Waits) -> float:
+    return stopped + waits.until_useless_after(max(key.life, waits.token_life)) if key.until is None else key.until
+
+
+def _moved(key: RingKey, ring: Ring, now: float, life: float) -> RingKey:
     if key.state == "next":
         return key.become("active", now)
-    return key if ring.find("next") is None else key.become("previous", now)
+    return key if ring.find("next") is None else replace(key.become("previous", now), life=life)
 
 
 def read_ring(document: Mapping[str, Any], member: str = "keys") -> Ring:
     """Return the ring that stands in the value of a secret. Raises `ValueError`, without the value."""
     try:
         keys = tuple(
-            RingKey(str(key["kid"]), _state(key["state"]), seconds_of(key["since"]), dict(key["jwk"]), _end(key))
+            RingKey(
+                str(key["kid"]),
+                _state(key["state"]),
+                seconds_of(key["since"]),
+                dict(key["jwk"]),
+                _end(key),
+                float(key.get("life", 0.0)),
+            )
             for key in document.get(member, ())
         )
         made = seconds_of(document["madeAt"]) if "madeAt" in document else max((key.since for key in keys), default=0.0)
@@ -178,6 +195,7 @@ def write_ring(ring: Ring, member: str = "keys") -> dict[str, Any]:
     keys = [
         {"kid": key.kid, "state": key.state, "since": moment_of(key.since), "jwk": dict(key.jwk)}
         | ({} if key.until is None else {"until": moment_of(key.until)})
+        | ({"life": key.life} if key.life else {})
         for key in ring.keys
     ]
     return {member: keys, "madeAt": moment_of(ring.made)}
