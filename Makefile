@@ -15,13 +15,16 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly check format-check lint types contracts house pinned format bench bench-db lambda lock clean
+.PHONY: help run demo-plan-b test nightly check format-check lint types contracts house pinned format bench bench-db lambda lock clean
 
 help: ## say what the other words do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: ## start Tegata on this machine, with its own PostgreSQL and two tenants to try
 	@exec $(PREPARE) start $(ARGS)
+
+demo-plan-b: dev ## start Plan B on this machine, to click through: load balancers, nginx, Cognito's stand-in, application
+	@cd examples/plan-b && exec ../../$(BIN)/python -m demo $(ARGS)
 
 test: ## run every test; as root on Debian, fetch the browser and servers they drive
 	@exec $(PREPARE) test -n $(WORKERS) --dist loadfile $(ARGS)

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
 from app.cognito_utils import build_guard
+from app.pages import add_pages
 from tegata_verify import Guard, Principal
 from tegata_verify.fastapi import build_responses, install, requires
 
@@ -39,10 +40,11 @@ class Report(BaseModel):
     batches: int
 
 
-def create_app(guard: Guard) -> FastAPI:
+def create_app(guard: Guard, signed_out_url: str = "/") -> FastAPI:
     """Build the application around `guard`."""
     app = FastAPI(title="Plan B", responses=build_responses())
     install(app, guard)
+    add_pages(app, signed_out_url)
 
     @app.get("/health", responses={})
     async def health() -> dict[str, str]:
@@ -69,5 +71,5 @@ def create_app(guard: Guard) -> FastAPI:
 def __getattr__(name: str) -> FastAPI:
     # `app` is made when the server asks for it, so that tests can import this module without an environment.
     if name == "app":
-        return create_app(build_guard(os.environ))
+        return create_app(build_guard(os.environ), os.environ.get("SIGNED_OUT_URL", "/"))
     raise AttributeError(name)

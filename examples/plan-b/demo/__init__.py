@@ -1,0 +1,1 @@
+"""The chain of Plan B for a person to click through: `make demo-plan-b`."""
