@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from tegata_verify.errors import AccessError, InsufficientScope, Reason, Refusal
 from tegata_verify.guard import ANYBODY, Guard
 from tegata_verify.path_rules import WEBSOCKET, PathRules
 from tegata_verify.principal import Principal
+from tegata_verify.protected_resource import Description
 from tegata_verify.request import HttpRequest, lower_headers
 
 Scope = MutableMapping[str, Any]
@@ -20,13 +21,19 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 _IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
+_BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; before the handshake it becomes an answer of status 403
 
 
 class AccessMiddleware:
     """Lets requests and WebSockets through to `app` as `rules` say; the principal is `scope["state"]["principal"]`.
 
-    Put CORS middleware outside of it: a browser's preflight carries no token.
+    An `AccessError` that leaves `app` becomes the right answer too. Starlette's 500 for it is held back; a framework
+    that keeps errors to itself, as Litestar does, needs `exception_handlers={AccessError: let_through}`.
+
+    Put CORS middleware outside of it, so that pages of other origins can read its refusals. A browser's preflight
+    carries no token: where CORS middleware is inside, `preflights` is the application that answers them, and else they
+    are answered without a permission.
 
     >>> from tegata_verify import Guard, build_requirement
     >>> from tegata_verify.path_rules import PathRule
@@ -36,34 +43,48 @@ class AccessMiddleware:
     >>> guarded = AccessMiddleware(app, Guard(TestIssuer().verifier()), rules)
     """
 
-    def __init__(self, app: Application, guard: Guard, rules: PathRules) -> None:
+    def __init__(
+        self, app: Application, guard: Guard, rules: PathRules, *, preflights: Application | None = None
+    ) -> None:
         self._app = app
         self._guard = guard
         self._rules = rules
+        self._preflights = preflights or _permit_nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; what is neither HTTP nor a WebSocket is none of our business."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        path, raw_path = scope["path"], scope.get("raw_path")
-        answer = _Answer(send)
-        if scope["type"] == "http" and (described := self._guard.describe(path)) is not None:
-            await answer.send_whole(200, described.headers, described.body)
-        elif self._rules.is_public(path, raw_path):
-            await self._app(scope, receive, send)
+        described = self._describe_service(scope)
+        if described is not None:
+            body = b"" if scope["method"] == "HEAD" else described.body
+            await _Answer(receive, send).send_whole(200, described.headers, body)
+        elif is_preflight(scope):
+            await self._preflights(scope, receive, send)
         else:
-            await self._serve_guarded(scope, receive, answer)
+            await self._serve(scope, _Answer(receive, send))
 
-    async def _serve_guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        request = describe(scope)
+    def _describe_service(self, scope: Scope) -> Description | None:
+        is_reading = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
+        return self._guard.describe(scope["path"]) if is_reading else None
+
+    async def _serve(self, scope: Scope, answer: _Answer) -> None:
         try:
-            principal = await self._authorize(scope, request)
+            if not self._rules.is_public(scope["path"], scope.get("raw_path")):
+                request = describe(scope)
+                principal = await self._authorize(scope, request)
+                answer.more = self._guard.answer_headers(request)
+                scope = {**scope, "state": {**scope.get("state", {}), "principal": principal}}
+            await self._app(scope, answer.receive, answer)
         except AccessError as error:
-            await _refuse(scope, receive, answer, self._guard.refuse(error))
-            return
-        answer.more = self._guard.answer_headers(request)
-        await self._app({**scope, "state": {**scope.get("state", {}), "principal": principal}}, receive, answer)
+            if answer.has_begun:
+                raise
+            await answer.refuse(scope, self._guard.refuse(error))
+        except Exception:
+            await answer.release()
+            raise
+        await answer.release()
 
     async def _authorize(self, scope: Scope, request: HttpRequest) -> Principal:
         method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
@@ -74,23 +95,82 @@ class AccessMiddleware:
         return principal
 
 
-class _Answer:
-    """Sends, and adds what a guard has to say to the beginning."""
+def let_through(request: object, error: AccessError) -> NoReturn:
+    """Raise a framework's `AccessError` again, as its handler for them, so that `AccessMiddleware` can answer it."""
+    raise error
 
-    def __init__(self, send: Send) -> None:
+
+def is_preflight(scope: Scope) -> bool:
+    """Tell whether a browser asks if it may send a request, which it does without a token (Fetch §3.2.2, §4.8)."""
+    if scope["type"] != "http" or scope["method"] != "OPTIONS":
+        return False
+    names = {name.lower() for name, _ in scope["headers"]}
+    return {b"origin", b"access-control-request-method"} <= names and b"authorization" not in names
+
+
+class _Answer:
+    """Sends what the application says, adds to its beginning what a guard has to say, and knows how far it got.
+
+    A complete answer of status 500 is held back until the application has ended: it may be about an `AccessError`.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
+        self._held: list[Message] = []
+        self._has_connected = False
+        self.has_begun = False
         self.more: tuple[tuple[str, str], ...] = ()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept") and self.more:
             message = {**message, "headers": [*message.get("headers", ()), *_encoded(self.more)]}
-        await self._send(message)
+        self._held.append(message)
+        is_held = message["type"] == "http.response.start" and message["status"] == 500
+        is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (is_held or (len(self._held) == 2 and is_end)):
+            await self.release()
+
+    async def receive(self) -> Message:
+        """Receive for the application."""
+        message = await self._receive()
+        self._has_connected = True
+        return message
+
+    async def release(self) -> None:
+        """Send what was held back."""
+        held, self._held = self._held, []
+        for message in held:
+            self.has_begun = self.has_begun or message["type"] in _BEGINNINGS
+            await self._send(message)
+
+    async def refuse(self, scope: Scope, refusal: Refusal) -> None:
+        """Answer with a refusal, in place of what was held back."""
+        self._held.clear()
+        self.more = ()
+        body = json.dumps(refusal.body).encode()
+        headers = (*refusal.headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body))))
+        if scope["type"] == "http":
+            await self.send_whole(refusal.status, headers, body)
+            return
+        if not self._has_connected:
+            await self._receive()  # the handshake, which is answered now
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            await self.send_whole(refusal.status, headers, body, "websocket.http.response")
+        else:
+            await self._send({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
     async def send_whole(
         self, status: int, headers: tuple[tuple[str, str], ...], body: bytes, kind: str = "http.response"
     ) -> None:
-        await self({"type": f"{kind}.start", "status": status, "headers": _encoded(headers)})
-        await self({"type": f"{kind}.body", "body": body})
+        """Send a complete answer."""
+        await self._send({"type": f"{kind}.start", "status": status, "headers": _encoded(headers)})
+        await self._send({"type": f"{kind}.body", "body": body})
+
+
+async def _permit_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    # The browser then says that there is no permission, and not that a token is missing.
+    await _Answer(receive, send).send_whole(204, (), b"")
 
 
 def describe(scope: Scope) -> HttpRequest:
@@ -106,19 +186,6 @@ def describe(scope: Scope) -> HttpRequest:
         peer=client[0] if client else None,
         raw_path=scope.get("raw_path"),
     )
-
-
-async def _refuse(scope: Scope, receive: Receive, answer: _Answer, refusal: Refusal) -> None:
-    body = json.dumps(refusal.body).encode()
-    headers = (*refusal.headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-    if scope["type"] == "http":
-        await answer.send_whole(refusal.status, headers, body)
-        return
-    await receive()  # the handshake, which is answered now
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-        await answer.send_whole(refusal.status, headers, body, "websocket.http.response")
-    else:
-        await answer({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
 
 def _encoded(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:

@@ -83,12 +83,16 @@ class Description:
 def build_description(document: Mapping[str, Any]) -> Description:
     """Build the answer that holds the description. RFC 9728 §3.2.
 
-    Programs in browsers may read it too, from any origin: it is public, and nobody's credentials are looked at.
+    Programs in browsers may read it too, from any origin: it is public, and nobody's credentials are looked at. Clients
+    of the Model Context Protocol ask with a header of their own, so the same answer serves a preflight (Fetch §3.2.3).
     """
     headers = (
         ("Content-Type", "application/json"),
         ("Cache-Control", "public, max-age=3600"),
         ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Methods", "GET"),
+        ("Access-Control-Allow-Headers", "*"),
+        ("Access-Control-Max-Age", "3600"),
     )
     return Description(headers, json.dumps(document).encode())
 

@@ -1,0 +1,157 @@
+"""An `AccessError` that an application raises itself becomes the same answer as the middleware's own."""
+
+from __future__ import annotations
+
+import litestar
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from tegata_verify import (
+    AccessError,
+    Guard,
+    InsufficientUserAuthentication,
+    KeysUnavailable,
+    Reason,
+    build_requirement,
+    check_permission,
+)
+from tegata_verify.asgi import AccessMiddleware, let_through
+from tegata_verify.path_rules import PathRule, PathRules
+from tegata_verify.testing import TestIssuer
+
+RULES = PathRules([PathRule("/", build_requirement())], public={"/open"})
+
+
+def refuse_brewing(principal) -> None:
+    check_permission(principal, build_requirement(scope="write"))
+
+
+async def brew(request):
+    refuse_brewing(request.state.principal)
+
+
+async def open_to_all(request):
+    raise InsufficientUserAuthentication(Reason.OLD_AUTHENTICATION, max_age=300)
+
+
+async def away(request):
+    raise KeysUnavailable(7)
+
+
+async def broken(request):
+    raise ValueError("a fault of the application")
+
+
+async def sad(request):
+    return PlainTextResponse("sorry", 500)
+
+
+async def begun(request):
+    async def body():
+        yield b"so far "
+        raise KeysUnavailable(7)
+
+    return StreamingResponse(body())
+
+
+async def begun_badly(request):
+    async def body():
+        yield b"so far "
+        yield b"so bad"
+
+    return StreamingResponse(body(), 500)
+
+
+async def tap(websocket):
+    if websocket.query_params.get("when") == "late":
+        await websocket.accept()
+        await websocket.send_text("one moment")
+    refuse_brewing(websocket.state.principal)
+
+
+@pytest.fixture(scope="module")
+def issuer() -> TestIssuer:
+    return TestIssuer()
+
+
+@pytest.fixture(scope="module")
+def bearer(issuer) -> dict[str, str]:
+    return {"Authorization": f"Bearer {issuer.mint(scope='read')}"}
+
+
+@pytest.fixture(scope="module")
+def app(issuer):
+    endpoints = {"/brew": brew, "/open": open_to_all, "/away": away, "/broken": broken, "/sad": sad}
+    endpoints |= {"/begun": begun, "/begun-badly": begun_badly}
+    routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
+    return AccessMiddleware(Starlette(routes=[*routes, WebSocketRoute("/tap", tap)]), Guard(issuer.verifier()), RULES)
+
+
+def test_a_lack_of_scope_is_403_with_the_scope(app, bearer):
+    with TestClient(app) as client:
+        answer = client.get("/brew", headers=bearer)
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    assert 'scope="write"' in answer.headers["www-authenticate"]
+    assert answer.headers["content-length"] == str(len(answer.content))
+
+
+def test_the_same_holds_on_a_public_path_and_for_every_kind(app, bearer):
+    with TestClient(app) as client:
+        login, away = client.get("/open"), client.get("/away", headers=bearer)
+    assert (login.status_code, login.json()["error"]) == (401, "insufficient_user_authentication")
+    assert (away.status_code, away.headers["retry-after"]) == (503, "7")
+
+
+def test_an_applications_own_500_is_its_own(app, bearer):
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert (client.get("/sad", headers=bearer).status_code, client.get("/sad", headers=bearer).text) == (
+            500,
+            "sorry",
+        )
+        assert client.get("/broken", headers=bearer).status_code == 500
+        assert client.get("/begun-badly", headers=bearer).text == "so far so bad"
+    with TestClient(app) as client, pytest.raises(ValueError, match="a fault of the application"):
+        client.get("/broken", headers=bearer)
+
+
+def test_after_the_beginning_of_an_answer_there_is_no_other(app, bearer):
+    with TestClient(app) as client, pytest.raises(KeysUnavailable):
+        client.get("/begun", headers=bearer)
+
+
+def test_before_the_handshake_a_websocket_is_denied_and_later_the_error_is_the_applications(app, bearer):
+    with TestClient(app) as client:
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/tap", headers=bearer):
+            pass
+        assert denied.value.status_code == 403
+        with pytest.raises(AccessError):
+            hear_twice(client, bearer)
+
+
+def hear_twice(client, headers) -> None:
+    with client.websocket_connect("/tap?when=late", headers=headers) as socket:
+        assert socket.receive_text() == "one moment"
+        socket.receive_text()
+
+
+def test_a_plain_application_needs_nothing(issuer, bearer):
+    async def app(scope, receive, send):
+        refuse_brewing(scope["state"]["principal"])
+
+    client = TestClient(AccessMiddleware(app, Guard(issuer.verifier()), RULES))
+    assert client.get("/", headers=bearer).status_code == 403
+
+
+def test_litestar_lets_it_through_when_told_to(issuer, bearer):
+    @litestar.get("/brew")
+    async def brew_there(request: litestar.Request) -> str:
+        refuse_brewing(request.state.principal)
+        return "brewed"
+
+    inner = litestar.Litestar([brew_there], openapi_config=None, exception_handlers={AccessError: let_through})
+    with TestClient(AccessMiddleware(inner, Guard(issuer.verifier()), RULES)) as client:
+        answer = client.get("/brew", headers=bearer)
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
