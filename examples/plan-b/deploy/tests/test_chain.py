@@ -116,16 +116,16 @@ class Load:
 
 def test_another_address_of_the_back_is_followed_under_load_without_a_reload(chain, count) -> None:
     log = chain.nginx.directory / "access.log"
-    chain.names.address = "127.0.0.1"
+    chain.names.addresses = ["127.0.0.1"]
     with Load(chain) as load:
         load.wait_for(10)
-        chain.names.address = "127.0.0.2"
+        chain.names.addresses = ["127.0.0.2"]
         end = time.monotonic() + 60
         while '"back":"127.0.0.2:' not in log.read_text():
             assert time.monotonic() < end
             time.sleep(0.05)
         load.wait_for(10)
-    chain.names.address = "127.0.0.1"
+    chain.names.addresses = ["127.0.0.1"]
     count("Plan B: address of the back changes", requests=len(load.statuses), failed=load.statuses.count(502))
     assert set(load.statuses) == {200}
 
@@ -140,7 +140,7 @@ def test_nothing_fails_while_nginx_is_reloaded(chain, count) -> None:
 
 
 def test_without_a_back_the_answer_is_502_and_health_goes_on(chain) -> None:
-    chain.names.address = "127.0.0.3"
+    chain.names.addresses = ["127.0.0.3"]
     try:
         end = time.monotonic() + 60
         while chain.get("/health", []).status_code != 502:
@@ -148,7 +148,7 @@ def test_without_a_back_the_answer_is_502_and_health_goes_on(chain) -> None:
             time.sleep(0.1)
         assert chain.get("/nginx-health", []).status_code == 200
     finally:
-        chain.names.address = "127.0.0.1"
+        chain.names.addresses = ["127.0.0.1"]
     end = time.monotonic() + 60
     while chain.get("/health", []).status_code != 200:
         assert time.monotonic() < end

@@ -1,0 +1,122 @@
+"""Debian's nginx with the generated configuration, as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from chain.waiting import answers, free_port, wait_until
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+if str(DEPLOY) not in sys.path:
+    sys.path.insert(0, str(DEPLOY))
+
+from nginx_configuration import NginxConfiguration, build_configuration  # noqa: E402
+
+NOBODY = "nobody"
+FRONT = "127.0.0.1"
+"""Where the front load balancer's connections come from."""
+
+
+def find_nginx() -> str | None:
+    """Return where nginx is, None if it is not installed."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def configure(directory: Path, **given: Any) -> NginxConfiguration:
+    """Return a configuration for loopback, with its files in `directory`; `given` is laid over it."""
+    settings: dict[str, Any] = {
+        "back_host": "back.plan-b.internal",
+        "front_networks": [f"{FRONT}/32"],
+        "listen_address": "127.0.0.1",
+        "listen_port": free_port(),
+        "back_ca": None,
+        "resolver": "127.0.0.1",
+        "resolver_valid_seconds": 1,
+        "connect_seconds": 1,
+        "workers": 1,
+        "run_directory": str(directory),
+        "access_log": str(directory / "access.log"),
+        "error_log": str(directory / "error.log"),
+    }
+    return NginxConfiguration(**{**settings, **given})
+
+
+class Nginx:
+    """nginx with one configuration and its files in `directory`, which is to be empty or hold certificates.
+
+    Started by root it runs as nobody, master and workers, and the directory becomes theirs: others must be able to
+    enter the folders above it.
+    """
+
+    def __init__(self, program: str, directory: Path, config: NginxConfiguration) -> None:
+        self.program, self.directory, self.config = program, directory, config
+        self.file = directory / "nginx.conf"
+        self.port = config.listen_port
+        self.url = f"http://127.0.0.1:{config.listen_port}"
+        self._health = f"{self.url}{config.health_path}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Nginx:
+        self.file.write_text(build_configuration(self.config))
+        with open(self.directory / "stderr", "wb") as said:
+            self._process = subprocess.Popen(  # noqa: S603 - nginx, with a configuration of ours
+                [self.program, "-p", self.directory, "-e", "stderr", "-c", self.file, "-g", "daemon off;"],
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                **_as_nobody(self.directory),
+            )
+        try:
+            wait_until(self._is_up, "nginx")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The master's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def reload(self) -> None:
+        """Read the configuration again; connections that are served are served to their end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def read_logs(self) -> str:
+        """Return all that nginx has written."""
+        files = [Path(self.config.access_log), Path(self.config.error_log), self.directory / "stderr"]
+        return "".join(file.read_text(errors="replace") for file in files if file.exists())
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError("nginx did not start: " + (self.directory / "stderr").read_text())
+        return answers(self._health)
+
+
+def _as_nobody(directory: Path) -> dict[str, Any]:
+    if os.getuid() != 0:
+        return {}
+    user = pwd.getpwnam(NOBODY)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
