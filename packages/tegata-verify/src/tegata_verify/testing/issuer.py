@@ -171,14 +171,14 @@ class TestIssuer:
         )
 
     def _read(self, wish: Wish) -> shapes.Wanted:
-        now, scope = int(self.clock()), wish.get("scope", "")
+        now, scope, audience = int(self.clock()), wish.get("scope", ""), wish.get("audience")
         return shapes.Wanted(
             subject=wish.get("subject", "user-1"),
-            client_id=wish.get("client_id", self.client_id),
+            client_id=wish.get("client_id") or self.client_id,
             scope=scope if isinstance(scope, str) else " ".join(scope),
             roles=tuple(wish.get("roles", ())),
             permissions=tuple(wish.get("permissions", ())),
-            audience=wish.get("audience", self.audience),
+            audience=self.audience if audience is None else audience,
             issued=now,
             expires=int(now + wish.get("lifetime_seconds", 300)),
             is_service=wish.get("service", False),

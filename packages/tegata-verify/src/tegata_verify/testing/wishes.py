@@ -70,11 +70,11 @@ class Wish(TypedDict, total=False):
     """
 
     subject: str
-    client_id: str
+    client_id: str | None
     scope: str | Collection[str]
     roles: Collection[str]
     permissions: Collection[str]
-    audience: str | list[str]
+    audience: str | list[str] | None
     lifetime_seconds: float
     service: bool
     bound_to: Holder | None
