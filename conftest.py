@@ -12,11 +12,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 from tegata_credentials.testing.outputs import VARIABLE, Outputs, remembered
 
 _PROPERTY = "counted"
 _ATTACKED = "attacked"
+
+LONG = (
+    "packages/tegata-credentials/tests/rotation_histories/test_alternating_users.py",
+    "packages/tegata-credentials/tests/live/test_live_clients.py",
+    "packages/tegata-credentials/tests/rotation_histories/test_single_user.py",
+    "packages/tegata/tests/live/test_live_rotations.py",
+    "packages/tegata-credentials/tests/how_to/test_from_an_empty_account.py",
+    "packages/tegata/tests/cli/test_worker.py",
+    "packages/tegata-credentials/tests/rotation_histories/",
+    "packages/tegata/tests/live/",
+    "packages/tegata/tests/cli/",
+    "packages/tegata/tests/acceptance/",
+    "packages/tegata-credentials/tests/scenarios/",
+    "packages/tegata-credentials/tests/rotation/test_alternating_users_crashes.py",
+    "packages/tegata/tests/postgres/",
+    "examples/",
+)
+"""What takes long, although it may be a single test: files, and folders of such files, the longest first."""
 
 
 @pytest.fixture
@@ -74,6 +95,25 @@ class Searched:
                 f"{len(self.secrets)} secrets were generated, {len(self.found)} of them found in "
                 f"{self.outputs.characters} characters of logs, reports and errors"
             )
+
+
+class LongestFirst(LoadFileScheduling):
+    """Gives whole files to workers, those that take long first: one of them at the end would leave the others idle."""
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        # Within one rank the order stays what it was: files of many tests first.
+        self.workqueue.move_to_end(min(self.workqueue, key=_rank), last=False)
+        super()._assign_work_unit(node)
+
+
+def _rank(file: str) -> int:
+    return next((rank for rank, long in enumerate(LONG) if file.startswith(long)), len(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst | None:
+    """Choose the order in which files are given to workers, where files are given at all."""
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,44 @@
+"""With several workers, the files that take long are begun first, and each file stays with one worker."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLD = "def test_{name}(worker_id):\n    print('{name}', worker_id)\n"
+
+
+def long() -> tuple[str, ...]:
+    """Read which paths the root's conftest.py calls long."""
+    for node in ast.parse((ROOT / "conftest.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LONG":
+            return tuple(ast.literal_eval(node.value))
+    raise AssertionError("conftest.py does not say any more what takes long")
+
+
+@pytest.mark.parametrize("path", long())
+def test_what_is_said_to_take_long_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_files_that_take_long_come_before_those_of_many_tests(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    names = ["a_first", "b_many", *(f"c_other_{number}" for number in range(4))]
+    for name in names:
+        times = 9 if name == "b_many" else 1
+        (tmp_path / f"test_{name}.py").write_text("".join(TOLD.format(name=f"{name}_{n}") for n in range(times)))
+    last_by_count = tmp_path / long()[0]
+    last_by_count.parent.mkdir(parents=True)
+    last_by_count.write_text(TOLD.format(name="long"))
+    options = ["-v", "-n", "1", "--dist", "loadfile", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    passed = [line.rpartition("::")[2].strip() for line in done.stdout.splitlines() if " PASSED " in line]
+    assert passed[:2] == ["test_long", "test_b_many_0"], done.stdout
+    assert len(passed) == 15
