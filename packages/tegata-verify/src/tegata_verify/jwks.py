@@ -28,11 +28,15 @@ _MAX_EXPONENT_BITS = 32  # a huge exponent makes each verification slow
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A parsed public key and the algorithms it may be used with."""
+    """A parsed public key and the algorithms it may be used with.
+
+    `issuer` is what the key set says of whom the key signs for, if it does: no part of RFC 7517, and of any type.
+    """
 
     kid: str | None
     algorithms: frozenset[str]
     key: ECKey | RSAKey | OKPKey
+    issuer: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def parse_key(jwk: object) -> VerificationKey | None:
     if not algorithms:
         return None
     key = _import(key_type, {name: jwk.get(name) for name in _PUBLIC_MEMBERS[key_type]})
-    return VerificationKey(kid, algorithms, key) if key is not None else None
+    return VerificationKey(kid, algorithms, key, jwk.get("issuer")) if key is not None else None
 
 
 def _import(key_type: str, members: dict[str, Any]) -> ECKey | RSAKey | OKPKey | None:

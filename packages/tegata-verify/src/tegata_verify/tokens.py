@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, NewType
 
@@ -122,17 +122,22 @@ def media_type(typ: object) -> str | None:
     return typ.lower().removeprefix("application/") if isinstance(typ, str) else None
 
 
-def choose_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey:
+def choose_key(
+    keys: Sequence[VerificationKey],
+    algorithm: str,
+    kid: str | None,
+    accepts: Callable[[VerificationKey], bool] = lambda _: True,
+) -> VerificationKey:
     """Return the key that must have signed: named by `kid`, or the only one there is. RFC 8725 §3.1.
 
-    Raises `TokenError`.
+    `accepts` tells whether a key may sign for the token's own issuer. Raises `TokenError`.
     """
     if not keys:
         raise TokenError(Reason.UNKNOWN_KEY)
     if kid is None and len(keys) > 1:
         raise TokenError(Reason.MISSING_KID)
     for key in keys:
-        if algorithm in key.algorithms:
+        if algorithm in key.algorithms and accepts(key):
             return key
     raise TokenError(Reason.WRONG_KEY)
 

@@ -89,10 +89,14 @@ class Verification:
 
     def finish(self, pending: Pending, keys: tuple[VerificationKey, ...]) -> Principal:
         """Return who acts; `keys` are those that the cache has for the token. Raises `TokenError`. RFC 9068 §4."""
-        check_signature(pending.token, choose_key(keys, pending.algorithm, pending.kid))
+        rules, unverified = pending.rules, pending.token.claims
+        key = choose_key(
+            keys, pending.algorithm, pending.kid, lambda key: rules.accepts_key(key.issuer, unverified.get("iss"))
+        )
+        check_signature(pending.token, key)
         now = self.clock()
-        claims = check_claims(pending.token.claims, pending.rules, now=now)
-        principal = build_principal(claims, pending.rules)
+        claims = check_claims(unverified, rules, now=now)
+        principal = build_principal(claims, rules)
         until = min(numeric_date(claims, "exp") or 0, now + _REMEMBERED_SECONDS)
         if now < until:
             self.memory.keep(pending.digest, principal, since=now, until=until, size=pending.size)

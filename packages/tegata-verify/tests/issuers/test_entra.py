@@ -8,7 +8,7 @@ import pytest
 
 from tegata_verify import EntraId, Reason, TokenError, Verifier
 
-from .vendors import API, NOW, SPA, TENANT, Published, entra
+from .vendors import API, NOW, SPA, TENANT, Published, entra, public_key
 
 pytestmark = pytest.mark.anyio
 
@@ -120,15 +120,25 @@ async def test_clients_may_be_limited(vendor):
     assert await refusal(vendor, wrong_name) == Reason.WRONG_TOKEN_USE
 
 
-def shared(tenants, name="organizations"):
+LOGIN = "https://login.microsoftonline.com"
+PUBLISHED = V2.documents[f"{LOGIN}/{TENANT}/discovery/v2.0/keys"]
+
+
+def of_key(issuer, documents):
+    """Change whom the key of a key set signs for."""
+    (key,) = documents["keys"]
+    return {"keys": [{**{name: value for name, value in key.items() if name != "issuer"}, **issuer}]}
+
+
+def shared(tenants, name="organizations", keys=None):
     template = "https://login.microsoftonline.com/{tenantid}/v2.0"
-    keys = f"https://login.microsoftonline.com/{name}/discovery/v2.0/keys"
+    jwks_uri = f"https://login.microsoftonline.com/{name}/discovery/v2.0/keys"
     documents = {
         f"https://login.microsoftonline.com/{name}/v2.0/.well-known/openid-configuration": lambda: {
             "issuer": template,
-            "jwks_uri": keys,
+            "jwks_uri": jwks_uri,
         },
-        keys: V2.documents[f"https://login.microsoftonline.com/{TENANT}/discovery/v2.0/keys"],
+        jwks_uri: keys or (lambda: of_key({"issuer": template}, PUBLISHED())),
     }
     rules = EntraId(name, [API], tenants=tenants)
     return Verifier(rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
@@ -143,6 +153,39 @@ async def test_of_all_tenants_only_the_listed_are_served(vendor, name):
     with pytest.raises(TokenError) as caught:
         await shared([OTHER], name).verify(vendor.mint())
     assert caught.value.reason == Reason.UNKNOWN_ISSUER
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("issuer", "good"),
+    [
+        ({"issuer": f"{LOGIN}/{{tenantid}}/v2.0"}, True),
+        ({"issuer": f"{LOGIN}/{TENANT}/v2.0"}, True),
+        ({}, True),
+        ({"issuer": f"{LOGIN}/{OTHER}/v2.0"}, False),
+        ({"issuer": f"{LOGIN}/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"}, False),
+        ({"issuer": f"https://sts.windows.net/{TENANT}/"}, False),
+        ({"issuer": "https://login.example/{tenantid}/v2.0"}, False),
+        ({"issuer": [f"{LOGIN}/{TENANT}/v2.0"]}, False),
+        ({"issuer": ""}, False),
+    ],
+    ids=str,
+)
+async def test_a_key_signs_only_for_the_tenant_that_the_key_set_names(vendor, issuer, good):
+    """Of both tenants tokens are taken, and the key set has a key of each: neither may sign for the other."""
+    verifier = shared([TENANT, OTHER], keys=lambda: of_key(issuer, PUBLISHED()))
+    if good:
+        assert (await verifier.verify(vendor.mint())).tenant == TENANT
+    else:
+        with pytest.raises(TokenError) as caught:
+            await verifier.verify(vendor.mint())
+        assert caught.value.reason == Reason.WRONG_KEY
+
+
+async def test_of_two_keys_of_one_name_the_tenants_own_is_taken():
+    others = {"issuer": f"{LOGIN}/{OTHER}/v2.0", "n": public_key("another")["n"]}
+    both = [*of_key(others, PUBLISHED())["keys"], *of_key({"issuer": f"{LOGIN}/{TENANT}/v2.0"}, PUBLISHED())["keys"]]
+    assert (await shared([TENANT, OTHER], keys=lambda: {"keys": both}).verify(V2.mint())).tenant == TENANT
 
 
 @BOTH

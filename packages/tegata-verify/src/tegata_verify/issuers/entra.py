@@ -119,6 +119,19 @@ class EntraId(Generic, _Arguments):
             # Any application of the tenant can have a token without roles for any API. "Access tokens", on daemons.
             raise TokenError(Reason.MISSING_CLAIM, "roles")
 
+    def accepts_key(self, key_issuer: object, token_issuer: object) -> bool:
+        """Tell whether a key signs for the token's tenant. "Access tokens", on validating the signing key's issuer.
+
+        The sets of `common` and `organizations` hold keys for all tenants, whose issuer has `{tenantid}` in it, and
+        keys for one tenant alone. It is the issuer of version 2.0 also for tokens of version 1.0. A key without one is
+        as good as the set it came in.
+        """
+        if key_issuer is None:
+            return True
+        address = str(token_issuer).removeprefix(self.legacy_authority).removeprefix(self.authority)
+        tenant = address.split("/")[1]
+        return isinstance(key_issuer, str) and key_issuer.replace("{tenantid}", tenant) == self._address(tenant, "2.0")
+
     def find_client(self, claims: Mapping[str, Any]) -> str | None:
         """Return the client's application ID: `azp`, in version 1.0 `appid`. Raises `TokenError`."""
         return find_text(claims, ("appid",)) if claims.get("ver") == "1.0" else Generic.find_client(self, claims)

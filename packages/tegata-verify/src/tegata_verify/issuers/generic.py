@@ -119,6 +119,13 @@ class Generic:
         if self.token_types != {"at+jwt"}:
             refuse_id_token(claims, self.find_client(claims))
 
+    def accepts_key(self, key_issuer: object, token_issuer: object) -> bool:
+        """Tell whether a key of the issuer's set may sign tokens with this `iss`, which these rules are for.
+
+        `key_issuer` is the member `issuer` of the key, if it has one: only some issuers mean something by it.
+        """
+        return True
+
     def find_client(self, claims: Mapping[str, Any]) -> str | None:
         """Return the client that a token was issued to. Raises `TokenError`."""
         return find_text(claims, self.claim_paths.client_id)
