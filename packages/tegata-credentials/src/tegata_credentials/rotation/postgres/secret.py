@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from tegata_credentials.errors import SecretMalformed
 from tegata_credentials.rotation.errors import RotationRefused
+from tegata_credentials.rotation.postgres.repeated import repeats_of
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import SecretVersion
 
@@ -98,13 +99,16 @@ def login_of(version: SecretVersion) -> Login:
 def next_value(version: SecretVersion, username: str, password: HiddenText) -> HiddenText:
     """Return the JSON of `version` with another login and everything else as it is.
 
-    Raises `RotationRefused` if the old password stands in another field too (in an address, say): it would go stale.
+    Raises `RotationRefused` if the old login stands in another key too (in an address, say): it would go stale. What
+    counts as that, `repeated` says.
     """
-    document = version.document()
-    old = login_of(version).password
-    stale = sorted(name for name, value in document.items() if name != "password" and old in json.dumps(value))
+    document, old = version.document(), login_of(version)
+    stale = repeats_of(document, old.username, old.password, username)
     if stale:
-        raise RotationRefused(f"the password is repeated in {', '.join(stale)}, and would be wrong there: take it out")
+        raise RotationRefused(
+            f"the user or password is repeated in {', '.join(stale)}, and would be wrong there after the rotation: "
+            "take it out, and let readers put it together from username and password"
+        )
     return HiddenText(json.dumps(document | {"username": username, "password": str(password)}, ensure_ascii=False))
 
 
