@@ -1,0 +1,84 @@
+"""The Dockerfile's own commands, outside a container: what it copies starts, is healthy, and needs what is pinned."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx2
+import pytest
+
+HERE = Path(__file__).parents[1]
+# The instructions, each in one line without its comments.
+LINES = re.sub(r"\\\n(?:\s*#.*\n)*", " ", (HERE / "Dockerfile").read_text()).splitlines()
+COGNITO = {"COGNITO_USER_POOL_ID": "eu-central-1_AbCdEfGhI", "COGNITO_APP_CLIENT_ID": "web"}
+ARN = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/app/front/50dc6c495c0c9188"
+
+
+def instruction(name: str) -> str:
+    """Return the last instruction of a name."""
+    return [line.removeprefix(name).strip() for line in LINES if line.split(" ")[0] == name][-1]
+
+
+def command(text: str, port: int) -> list[str]:
+    """Return the words of CMD, for this machine: this Python, its loopback and a free port."""
+    words = json.loads(text[text.index("[") :])
+    program = {"uvicorn": [sys.executable, "-m", "uvicorn"], "python": [sys.executable]}[words[0]]
+    return program + [word.replace("8000", str(port)).replace("0.0.0.0", "127.0.0.1") for word in words[1:]]
+
+
+def test_it_runs_as_an_ordinary_user_from_a_pinned_line_of_python():
+    names = [line.split(" ")[0] for line in LINES]
+    assert names.index("USER") < names.index("CMD")
+    assert instruction("USER") == "10001"
+    assert f"--uid {instruction('USER')} " in instruction("RUN")
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim", instruction("ARG"))
+
+
+def test_what_it_copies_is_not_kept_out():
+    let_in = {line[1:] for line in (HERE / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {word.strip("*") for line in LINES if line.startswith("COPY") for word in line.split()[1:-1]}
+    assert copied == {"app", "requirements.txt", "wheels"} == let_in
+
+
+def test_its_command_serves_what_it_copies_and_finds_itself_healthy(tmp_path: Path):
+    shutil.copytree(HERE / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    set_by_it = dict(word.split("=", 1) for word in instruction("ENV").split())
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COGNITO", "TEGATA"))}
+    environment = {**inherited, **set_by_it, **COGNITO, "ALB_ARNS": ARN, "TRUSTED_PEERS": "127.0.0.0/8"}
+    healthy = command(instruction("HEALTHCHECK"), port)
+    asked = subprocess.run(healthy, env=environment, capture_output=True, check=False)
+    assert asked.returncode == 1
+    with subprocess.Popen(
+        command(instruction("CMD"), port), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert any("running on" in line for line in process.stderr)
+            assert subprocess.run(healthy, env=environment, capture_output=True, check=False).returncode == 0
+            answer = httpx2.get(f"http://127.0.0.1:{port}/static/page.js", trust_env=False)
+            assert (answer.status_code, answer.headers.get("server")) == (200, None)
+            large = {f"x-{number}": "a" * 30_000 for number in range(8)}
+            with pytest.raises(httpx2.HTTPError):
+                httpx2.get(f"http://127.0.0.1:{port}/health", headers=large, trust_env=False).raise_for_status()
+        finally:
+            process.terminate()
+            process.stderr.read()
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.name == "__pycache__") == []
+
+
+def test_the_versions_it_needs_are_those_it_is_tested_with():
+    for line in (HERE / "requirements.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, _, wanted = line.partition("==")
+            assert version(name.partition("[")[0]) == wanted
