@@ -208,7 +208,7 @@ class AlbVerifier:
 
         Whoever calls this alone must make sure that the request came from the load balancer.
         """
-        text = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        text = data.encode("ascii", "replace") if isinstance(data, str) else data
         unverified = parse_data(text, max_bytes=self.rules.max_header_bytes)
         return await self._verify(unverified, check_data_header(unverified, self.rules))
 
