@@ -13,9 +13,9 @@
 `run_chain(…, unauthenticated="log in")` sends a browser without a session to a page for name and password, as the
 pool's hosted page would be; the default answers 401. `login_page=` is a function that builds another page
 (`sessions.build_page` is the one there is). `front_port=8080` fixes the port; otherwise all ports are free ones.
-Every part can be had alone: `Pool`, `FrontLoadBalancer`, `Nginx`, `Names`, `Documents`. All listen on loopback and end
-with their `with` block. `directory` must be one that the user nobody can reach: started by root, nginx runs as nobody.
-The folder of `chain/` must be on `sys.path`.
+Every part can be had alone: `Pool`, `FrontLoadBalancer`, `Nginx`, `Names`, `Documents`, `Back`. All listen on loopback
+and end with their `with` block. `directory` must be one that the user nobody can reach (a new one of `tempfile`):
+started by root, nginx runs as nobody. The folder of `chain/` must be on `sys.path`.
 
 It needs what the repository's tests need: moto, boto3, dnslib, uvicorn and nginx.
 """
@@ -23,6 +23,7 @@ It needs what the repository's tests need: moto, boto3, dnslib, uvicorn and ngin
 from __future__ import annotations
 
 from chain.application import serve_application, serve_in_thread
+from chain.back import Back
 from chain.documents import Documents
 from chain.front import FrontLoadBalancer
 from chain.names import Names
@@ -34,6 +35,7 @@ from chain.waiting import answers, free_port, wait_until
 __all__ = [
     "FRONT",
     "STRANGER",
+    "Back",
     "Chain",
     "Documents",
     "FrontLoadBalancer",

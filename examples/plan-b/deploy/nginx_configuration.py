@@ -54,6 +54,10 @@ class NginxConfiguration:
     that file instead, which `refresh_back_host.sh` writes from a parameter. `front_networks` are the subnets of the
     front load balancer: `x-amzn-oidc-*` of any other peer is taken away. `back_ca` None speaks plain HTTP to the back.
 
+    `back_keepalive` keeps so many connections to the back open; nginx then looks the name up only when it starts or is
+    reloaded: for a back whose addresses stay, as a Network Load Balancer's do and an Application Load Balancer's do
+    not. 0 opens a connection for each request, to an address that is asked for again and again.
+
     >>> "proxy_ssl_verify on;" in build_configuration(NginxConfiguration("back.internal", ["10.0.0.0/24"]))
     True
     """
@@ -65,6 +69,7 @@ class NginxConfiguration:
     back_port: int = 443
     back_ca: str | None = "/etc/pki/tls/certs/ca-bundle.crt"
     back_certificate_name: str | None = None
+    back_keepalive: int = 0
     listen_address: str = "0.0.0.0"  # noqa: S104 - an instance's security group says who reaches it
     listen_port: int = 8080
     mutual_tls: MutualTls | None = None
@@ -98,11 +103,16 @@ class NginxConfiguration:
                 raise ValueError(f"{name}: an address without a zone")
         for name, (least, most) in _NUMBERS.items():
             _check_number(name, getattr(self, name), least, most)
+        if self.mutual_tls is not None and self.mutual_tls.port == self.listen_port:
+            raise ValueError("mutual_tls: a port of its own")
+        if self.back_keepalive and self.back_host_file is not None:
+            raise ValueError("back_keepalive: not with a name that changes")
 
 
 _OPTIONAL_TEXTS = {"back_host_file": _FILE, "back_ca": _FILE, "back_certificate_name": _HOST, "user": _USER}
 _NUMBERS = {
     "back_port": (1, 65535),
+    "back_keepalive": (0, 1024),
     "listen_port": (1, 65535),
     "resolver_port": (1, 65535),
     "resolver_valid_seconds": (1, 300),
@@ -142,7 +152,8 @@ http {{
     server_tokens off;
     underscores_in_headers off;
     ignore_invalid_headers on;
-    large_client_header_buffers 8 {config.header_kilobytes}k;
+    # A load balancer lets 64 K of headers through, 16 K each: four such buffers hold them, however they are packed.
+    large_client_header_buffers 4 {config.header_kilobytes}k;
     client_max_body_size {config.body_megabytes}m;
     client_header_timeout 15s;
     client_body_timeout 30s;
@@ -163,7 +174,19 @@ http {{
         default 1;
 {networks}
     }}
-{servers}}}
+{_build_upstream(config)}{servers}}}
+"""
+
+
+def _build_upstream(config: NginxConfiguration) -> str:
+    if not config.back_keepalive:
+        return ""
+    return f"""    upstream back {{
+        server {config.back_host}:{config.back_port};
+        keepalive {config.back_keepalive};
+        # Less than a load balancer's 60 s, so that it does not close one that a request is just sent on.
+        keepalive_timeout 50s;
+    }}
 """
 
 
@@ -238,7 +261,7 @@ def _build_pass(config: NginxConfiguration) -> str:
         f"proxy_read_timeout {config.read_seconds}s;",
         "proxy_buffer_size 32k;",
         "proxy_buffers 8 32k;",
-        # Another address of the same name is tried, but nothing that changes things is sent twice.
+        # Another address of the same name is tried; never for POST, PATCH or LOCK once they have been sent.
         "proxy_next_upstream error timeout;",
         "proxy_next_upstream_tries 2;",
         f"proxy_next_upstream_timeout {2 * config.connect_seconds}s;",
@@ -254,7 +277,8 @@ def _build_pass(config: NginxConfiguration) -> str:
             "proxy_ssl_server_name on;",
             "proxy_ssl_protocols TLSv1.2 TLSv1.3;",
         ]
-    lines.append(f"proxy_pass {scheme}://$back_host:{config.back_port}$request_uri;")
+    back = "back" if config.back_keepalive else f"$back_host:{config.back_port}"
+    lines.append(f"proxy_pass {scheme}://{back}$request_uri;")
     return "\n".join(f"            {line}" for line in lines)
 
 
@@ -289,6 +313,12 @@ def main() -> None:
     parser.add_argument("--back-host-file", help="file that holds the name, written by refresh_back_host.sh")
     parser.add_argument("--front-network", action="append", required=True, help="a subnet of the front load balancer")
     parser.add_argument("--listen-port", type=int, default=8080)
+    parser.add_argument(
+        "--mutual-tls",
+        nargs=4,
+        metavar=("PORT", "CERTIFICATE", "KEY", "CLIENT_CA"),
+        help="a second port, for services with a certificate of CLIENT_CA",
+    )
     parser.add_argument("--user", help="whom nginx's workers run as")
     given = parser.parse_args()
     print(
@@ -298,6 +328,7 @@ def main() -> None:
                 given.front_network,
                 back_host_file=given.back_host_file,
                 listen_port=given.listen_port,
+                mutual_tls=MutualTls(int(given.mutual_tls[0]), *given.mutual_tls[1:]) if given.mutual_tls else None,
                 user=given.user,
             )
         ),

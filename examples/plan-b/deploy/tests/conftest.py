@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 EXAMPLE = Path(__file__).parents[2]
 sys.path[:0] = [str(EXAMPLE), str(EXAMPLE / "deploy")]
 
-from chain import Chain, find_nginx, run_chain  # noqa: E402
+from chain import Chain, Nginx, configure, find_nginx, run_chain  # noqa: E402
 
 from tegata_credentials.testing.secrets_manager import StandIn  # noqa: E402
 
@@ -35,11 +37,30 @@ def stand_in() -> Iterator[StandIn]:
         yield running
 
 
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that nginx as nobody can reach: those above `tmp_path` are closed to others than their owner."""
-    with tempfile.TemporaryDirectory(prefix="plan-b-") as directory:
-        yield Path(directory)
+@pytest.fixture(scope="module")
+def start_nginx(nginx: str) -> Iterator[Callable[..., Nginx]]:
+    """Start nginx with a configuration, until the end of the module; its logs are looked through then.
+
+    Not below `tmp_path`: nginx runs as nobody, who may not enter the folders above that.
+    """
+    with ExitStack() as stack:
+        running = []
+
+        def start(prepare: Callable[[Path], dict[str, Any]] = lambda directory: {}, **given: Any) -> Nginx:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plan-b-")))
+            config = configure(directory, **prepare(directory), **given)
+            running.append(stack.enter_context(Nginx(nginx, directory, config)))
+            return running[-1]
+
+        yield start
+        for each in running:
+            check_logs(each.read_logs())
+
+
+def check_logs(text: str) -> None:
+    """Refuse what begins as every JWT does, and workers that ended by a signal."""
+    assert "eyJ" not in text
+    assert "exited on signal" not in text
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +71,6 @@ def chain(nginx: str, stand_in: StandIn) -> Iterator[Chain]:
             yield running
         logged = running.nginx.read_logs() + (Path(directory) / "application.log").read_text()
     assert '"status":200' in logged
+    check_logs(logged)
     for secret in running.secrets:
         assert secret not in logged
