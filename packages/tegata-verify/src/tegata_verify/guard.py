@@ -7,10 +7,11 @@ All front ends stand on this. `Guard` is for asyncio, `SyncGuard` for threads; a
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from tegata_verify.decision import (
     AskActivity,
+    Decision,
     GuardParts,
     Identify,
     Introspect,
@@ -36,7 +37,47 @@ ANYBODY = Requirement()
 """Any valid token will do."""
 
 
-class Guard:
+class GuardArguments(TypedDict, total=False):
+    """What both kinds of guard may be given; `Guard` says what each is."""
+
+    realm: str
+    alb: LoadBalancer | None
+    dpop: ProofRules | None
+    certificates: CertificateRules | None
+    introspection: IssuerQuestions | None
+    resource: ProtectedResource | None
+    policy: AccessPolicy | None
+
+
+class _Judge:
+    """What a guard says without waiting for anybody."""
+
+    def __init__(self, verifier: Verifier | SyncVerifier, parts: GuardParts, clock: Clock | None) -> None:
+        self.parts = parts
+        self.challenges = parts.build_challenges()
+        self._trusted = verifier.issuers
+        self._clock = clock or verifier.clock
+
+    def refuse(self, error: AccessError) -> Refusal:
+        """Return the HTTP answer for a refusal, and tell the log its reason."""
+        return refuse(error, self.challenges, build_nonce_headers(self.parts, self._clock()))
+
+    def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
+        """Return what the answer to an accepted request should carry too: the nonce for the next proof.
+
+        RFC 9449 §8.2. There is nothing for a request without a proof.
+        """
+        return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
+
+    def describe(self, path: str) -> Description | None:
+        """Return the service's description if it is at `path`; front ends serve it to everybody. RFC 9728 §3."""
+        return self.parts.describe(path, self._trusted)
+
+    def _decide(self, request: HttpRequest, requirement: Requirement) -> Decision:
+        return decide(self.parts, request, requirement, now=self._clock())
+
+
+class Guard(_Judge):
     """Lets requests in, or says why not. Make one for the process.
 
     `realm` names the protected space in challenges (RFC 9110 §11.5). The other arguments add what a service may accept
@@ -61,7 +102,7 @@ class Guard:
         clock: Clock | None = None,
     ) -> None:
         self.verifier = verifier
-        self.parts = GuardParts(
+        parts = GuardParts(
             realm=realm,
             alb=alb,
             dpop=dpop,
@@ -70,12 +111,11 @@ class Guard:
             resource=resource,
             policy=policy,
         )
-        self.challenges = self.parts.build_challenges()
-        self._clock = clock or verifier.clock
+        super().__init__(verifier, parts, clock)
 
     async def authorize(self, request: HttpRequest, requirement: Requirement = ANYBODY) -> Principal:
         """Return who acts. Raises an `AccessError`."""
-        decision = decide(self.parts, request, requirement, now=self._clock())
+        decision = self._decide(request, requirement)
         try:
             question = next(decision)
             while True:
@@ -84,28 +124,13 @@ class Guard:
             principal: Principal = end.value
             return principal
 
-    def refuse(self, error: AccessError) -> Refusal:
-        """Return the HTTP answer for a refusal, and tell the log its reason."""
-        return refuse(error, self.challenges, build_nonce_headers(self.parts, self._clock()))
-
-    def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
-        """Return what the answer to an accepted request should carry too: the nonce for the next proof.
-
-        RFC 9449 §8.2. There is nothing for a request without a proof.
-        """
-        return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
-
-    def describe(self, path: str) -> Description | None:
-        """Return the service's description if it is at `path`; front ends serve it to everybody. RFC 9728 §3."""
-        return self.parts.describe(path, self.verifier.issuers)
-
     async def _answer(self, question: Question) -> Any:
         if isinstance(question, Verify):
             return await self.verifier.verify(question.token, caller_checks_binding=True)
         return await ask(self.parts, question)
 
 
-class SyncGuard:
+class SyncGuard(_Judge):
     """`Guard` for threads: the same arguments, rules and answers, without asyncio in the caller.
 
     Bearer tokens, proofs and certificates are judged in the caller's thread; whatever has to be asked elsewhere is
@@ -124,33 +149,17 @@ class SyncGuard:
         self,
         verifier: SyncVerifier | Verifier,
         *,
-        realm: str = "api",
-        alb: LoadBalancer | None = None,
-        dpop: ProofRules | None = None,
-        certificates: CertificateRules | None = None,
-        introspection: IssuerQuestions | None = None,
-        resource: ProtectedResource | None = None,
-        policy: AccessPolicy | None = None,
         clock: Clock | None = None,
         timeout_seconds: float = 15,
+        **arguments: Unpack[GuardArguments],
     ) -> None:
+        super().__init__(verifier, GuardParts(**arguments), clock)
         self.verifier = SyncVerifier.of(verifier) if isinstance(verifier, Verifier) else verifier
-        self.parts = GuardParts(
-            realm=realm,
-            alb=alb,
-            dpop=dpop,
-            certificates=certificates,
-            introspection=introspection,
-            resource=resource,
-            policy=policy,
-        )
-        self.challenges = self.parts.build_challenges()
-        self._clock = clock or self.verifier.clock
         self._timeout_seconds = timeout_seconds
 
     def authorize(self, request: HttpRequest, requirement: Requirement = ANYBODY) -> Principal:
         """Return who acts. Raises an `AccessError`."""
-        decision = decide(self.parts, request, requirement, now=self._clock())
+        decision = self._decide(request, requirement)
         try:
             question = next(decision)
             while True:
@@ -158,18 +167,6 @@ class SyncGuard:
         except StopIteration as end:
             principal: Principal = end.value
             return principal
-
-    def refuse(self, error: AccessError) -> Refusal:
-        """Return the HTTP answer for a refusal, and tell the log its reason."""
-        return refuse(error, self.challenges, build_nonce_headers(self.parts, self._clock()))
-
-    def answer_headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
-        """Return what the answer to an accepted request should carry too, as `Guard.answer_headers`."""
-        return build_nonce_headers(self.parts, self._clock()) if request.values(b"dpop") else ()
-
-    def describe(self, path: str) -> Description | None:
-        """Return the service's description if it is at `path`, as `Guard.describe`."""
-        return self.parts.describe(path, self.verifier.issuers)
 
     def close(self) -> None:
         """Stop what is still under way in the background, and its thread."""

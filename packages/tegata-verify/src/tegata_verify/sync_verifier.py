@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
+from typing import Unpack
 
 from tegata_verify.background import Background
 from tegata_verify.binding import refuse_bound
-from tegata_verify.documents import TransportFactory
 from tegata_verify.errors import KeysUnavailable
 from tegata_verify.issuers import Generic
 from tegata_verify.jwks import VerificationKey
-from tegata_verify.keys import CachePolicy, Clock
 from tegata_verify.principal import Principal
-from tegata_verify.verification import Pending, Verification
+from tegata_verify.verification import Pending, Trusting, Verification, VerifierSettings
 from tegata_verify.verifier import Verifier
 
 
-class SyncVerifier:
+class SyncVerifier(Trusting):
     """`Verifier` for threads: the same rules, arguments and caches; make one for the process and share it.
 
     A token that is remembered, or whose key is at hand, is judged in the caller's thread. Only keys have to be fetched
@@ -33,26 +31,10 @@ class SyncVerifier:
     """
 
     def __init__(
-        self,
-        *issuers: Generic,
-        transport: TransportFactory | None = None,
-        clock: Clock = time.time,
-        cache_policy: CachePolicy | None = None,
-        max_token_bytes: int = 16 * 1024,
-        remembered_tokens: int = 4096,
-        remembered_bytes: int = 8 * 1024 * 1024,
-        background: Background | None = None,
+        self, *issuers: Generic, background: Background | None = None, **settings: Unpack[VerifierSettings]
     ) -> None:
         self.background = background or Background()
-        self.verification = Verification(
-            issuers,
-            transport=transport,
-            clock=clock,
-            cache_policy=cache_policy,
-            max_token_bytes=max_token_bytes,
-            remembered_tokens=remembered_tokens,
-            remembered_bytes=remembered_bytes,
-        )
+        self.verification = Verification(issuers, **settings)
 
     @classmethod
     def of(cls, verifier: Verifier, *, background: Background | None = None) -> SyncVerifier:
@@ -61,16 +43,6 @@ class SyncVerifier:
         shared.background = background or Background()
         shared.verification = verifier.verification
         return shared
-
-    @property
-    def issuers(self) -> tuple[Generic, ...]:
-        """What is trusted."""
-        return self.verification.issuers
-
-    @property
-    def clock(self) -> Clock:
-        """What time it is, in seconds since 1970."""
-        return self.verification.clock
 
     def verify(self, token: str, *, caller_checks_binding: bool = False) -> Principal:
         """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from tegata_verify.claims import numeric_date
 from tegata_verify.documents import DocumentFetcher, TransportFactory
@@ -43,6 +43,17 @@ class Pending(NamedTuple):
     kid: str | None
     digest: bytes
     size: int
+
+
+class VerifierSettings(TypedDict, total=False):
+    """What both kinds of verifier may be given beside their issuers; `Verifier` says what each is."""
+
+    transport: TransportFactory | None
+    clock: Clock
+    cache_policy: CachePolicy | None
+    max_token_bytes: int
+    remembered_tokens: int
+    remembered_bytes: int
 
 
 class Verification:
@@ -117,6 +128,22 @@ class Verification:
         if rules is None:
             raise TokenError(Reason.UNKNOWN_ISSUER)
         return rules
+
+
+class Trusting:
+    """What a verifier says without waiting for anybody."""
+
+    verification: Verification
+
+    @property
+    def issuers(self) -> tuple[Generic, ...]:
+        """What is trusted."""
+        return self.verification.issuers
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is, in seconds since 1970."""
+        return self.verification.clock
 
 
 def _index_rules(issuers: tuple[Generic, ...]) -> dict[str | None, Generic]:

@@ -9,10 +9,10 @@ from tegata_verify.documents import TransportFactory
 from tegata_verify.issuers import Generic
 from tegata_verify.keys import CachePolicy, Clock
 from tegata_verify.principal import Principal
-from tegata_verify.verification import Verification
+from tegata_verify.verification import Trusting, Verification
 
 
-class Verifier:
+class Verifier(Trusting):
     """Verifies tokens of one or several issuers; make one for the process and share it.
 
     `transport` makes the HTTP transport of each fetch, for proxies and tests. `clock` gives seconds since 1970.
@@ -46,16 +46,6 @@ class Verifier:
             remembered_tokens=remembered_tokens,
             remembered_bytes=remembered_bytes,
         )
-
-    @property
-    def issuers(self) -> tuple[Generic, ...]:
-        """What is trusted."""
-        return self.verification.issuers
-
-    @property
-    def clock(self) -> Clock:
-        """What time it is, in seconds since 1970."""
-        return self.verification.clock
 
     async def verify(self, token: str, *, caller_checks_binding: bool = False) -> Principal:
         """Return who acts with `token`. Raises `TokenError` or `KeysUnavailable`. RFC 9068 §4.
