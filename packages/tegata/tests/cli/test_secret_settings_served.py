@@ -171,10 +171,11 @@ class Served:
             data={"grant_type": "client_credentials", "scope": "read"},
             auth=("service", self.secret),
             timeout=20,
+            verify=False,
         )
 
     def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(self.address + path, timeout=20)
+        return httpx2.get(self.address + path, timeout=20, verify=False)
 
     def is_ready(self) -> bool:
         try:

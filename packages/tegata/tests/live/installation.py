@@ -235,7 +235,7 @@ class Served:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.installation.address}/readyz", timeout=5).status_code == 200
+            return httpx2.get(f"{self.installation.address}/readyz", timeout=5, verify=False).status_code == 200
         except httpx2.TransportError:
             return False
 
