@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_network
 
-from tegata_verify import Guard, Verifier
+from tegata_verify import ClientCertificates, Guard, Verifier
 from tegata_verify.alb import Alb, AlbVerifier
 from tegata_verify.issuers import Cognito, Generic, Tegata
 
@@ -40,7 +40,10 @@ from tegata_verify.issuers import Cognito, Generic, Tegata
 def build_guard(environment: Mapping[str, str]) -> Guard:
     """Return what lets requests in. Raises `ValueError` for an environment that says too little, or too much."""
     issuer, client_ids = find_issuer(environment)
-    return Guard(Verifier(issuer), realm="plan-b", alb=find_load_balancers(environment, issuer.issuer, client_ids))
+    alb = find_load_balancers(environment, issuer.issuer, client_ids)
+    # Services come with a certificate that nginx has checked, at a port of their own, and tokens bound to it.
+    certificates = ClientCertificates.nginx(split(environment, "TRUSTED_PEERS")) if alb is not None else None
+    return Guard(Verifier(issuer), realm="plan-b", alb=alb, certificates=certificates)
 
 
 def find_issuer(environment: Mapping[str, str]) -> tuple[Generic, list[str]]:

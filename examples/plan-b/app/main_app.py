@@ -5,7 +5,9 @@ uvicorn app.main_app:app --port 8000
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import cache
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
@@ -68,8 +70,24 @@ def create_app(guard: Guard, signed_out_url: str = "/") -> FastAPI:
     return app
 
 
+def log_refusals() -> None:
+    """Say on standard error why a request was refused; uvicorn sets up its own loggers alone."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s:     %(message)s"))
+    logger = logging.getLogger("tegata_verify")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+@cache
+def make_app() -> FastAPI:
+    """Return the application for this process's environment; servers ask for `app` more than once."""
+    log_refusals()
+    return create_app(build_guard(os.environ), os.environ.get("SIGNED_OUT_URL", "/"))
+
+
 def __getattr__(name: str) -> FastAPI:
     # `app` is made when the server asks for it, so that tests can import this module without an environment.
     if name == "app":
-        return create_app(build_guard(os.environ), os.environ.get("SIGNED_OUT_URL", "/"))
+        return make_app()
     raise AttributeError(name)

@@ -68,12 +68,15 @@ def test_its_command_serves_what_it_copies_and_finds_itself_healthy(tmp_path: Pa
             assert subprocess.run(healthy, env=environment, capture_output=True, check=False).returncode == 0
             answer = httpx2.get(f"http://127.0.0.1:{port}/static/page.js", trust_env=False)
             assert (answer.status_code, answer.headers.get("server")) == (200, None)
+            assert httpx2.get(f"http://127.0.0.1:{port}/me", trust_env=False).status_code == 401
             large = {f"x-{number}": "a" * 30_000 for number in range(8)}
             with pytest.raises(httpx2.HTTPError):
                 httpx2.get(f"http://127.0.0.1:{port}/health", headers=large, trust_env=False).raise_for_status()
         finally:
             process.terminate()
-            process.stderr.read()
+            said = process.stderr.read()
+    # The answer does not tell why; the log does, once.
+    assert said.count("request refused: no_token") == 1
     assert sorted(path.name for path in tmp_path.rglob("*") if path.name == "__pycache__") == []
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from tegata_verify import ClientCertificates
 from tegata_verify.issuers import Cognito
-from tegata_verify.testing import TestAlb, TestIssuer
+from tegata_verify.testing import TestAlb, TestCertificate, TestIssuer
 
 POOL = "eu-central-1_AbCdEfGhI"
 CLIENT = "1example23456789"
@@ -131,3 +132,12 @@ def test_the_headers_are_not_believed_from_elsewhere(
         assert error_of(client.get("/me", headers=forged)) == (401, "invalid_token")
         bearer = {"Authorization": f"Bearer {pool.mint(subject='service')}"}
         assert client.get("/me", headers=bearer).json()["subject"] == "service"
+
+
+def test_a_service_needs_the_certificate_that_its_token_is_bound_to(client: httpx2.Client, pool: TestIssuer):
+    own, other = TestCertificate("stock"), TestCertificate("stock")
+    token = {"Authorization": f"Bearer {pool.mint(subject='stock', bound_to=own)}"}
+    rules = ClientCertificates.nginx([PEER])
+    assert client.get("/me", headers={**token, **own.headers(rules)}).json()["subject"] == "stock"
+    assert error_of(client.get("/me", headers={**token, **other.headers(rules)})) == (401, "invalid_token")
+    assert error_of(client.get("/me", headers=token)) == (401, "invalid_token")
