@@ -97,9 +97,17 @@ class Nginx:
         return self._process.pid
 
     def reload(self) -> None:
-        """Read the configuration again; connections that are served are served to their end."""
+        """Have the configuration read again; return when new workers serve. Old ones serve what they have begun."""
         assert self._process is not None
+        before = self.workers
         self._process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.workers - before, "new workers")
+
+    @property
+    def workers(self) -> frozenset[int]:
+        """The workers' processes, those that end included."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return frozenset(map(int, children.split()))
 
     def read_logs(self) -> str:
         """Return all that nginx has written."""
