@@ -10,6 +10,7 @@ import pytest
 
 from tegata_verify import (
     AccessError,
+    AlbCognito,
     Auth0,
     ClientCertificates,
     Cognito,
@@ -25,7 +26,6 @@ from tegata_verify import (
     TokenError,
     UseDpopNonce,
 )
-from tegata_verify.alb import AlbCognito
 from tegata_verify.testing import Flaw, TestAlb, TestCertificate, TestDpopKey, TestIssuer
 
 pytestmark = pytest.mark.anyio

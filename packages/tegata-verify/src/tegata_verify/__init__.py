@@ -6,6 +6,8 @@ Owns: what to trust, the key cache, the token rules, the principal, permissions 
 
 from __future__ import annotations
 
+from tegata_verify.alb import Alb, AlbCognito, AlbVerifier
+from tegata_verify.alb_keys import AlbKeyPolicy
 from tegata_verify.bearer import parse_bearer
 from tegata_verify.client_certificates import CertificateFormat, ClientCertificates
 from tegata_verify.dpop import DpopPolicy
@@ -41,6 +43,10 @@ from tegata_verify.verifier import Verifier
 __all__ = [
     "AccessError",
     "AccessPolicy",
+    "Alb",
+    "AlbCognito",
+    "AlbKeyPolicy",
+    "AlbVerifier",
     "Auth0",
     "CachePolicy",
     "CertificateFormat",

@@ -12,15 +12,19 @@ import httpx2
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from tegata_verify.client.authentication import ClientSecret
+from tegata_verify.introspection import Introspection, IntrospectionPolicy
 from tegata_verify.issuers import Generic, Tegata
 from tegata_verify.keys import CachePolicy, Clock
 from tegata_verify.testing import shapes
+from tegata_verify.testing.answers import Published, Register
 from tegata_verify.testing.wishes import Flaw, Wish
 from tegata_verify.tokens import SignatureRegistry
 from tegata_verify.verifier import Verifier
 
 _HOUR_SECONDS = 3600
 _STRANGER = "https://mallory.example"
+_OF_CLAIMS = frozenset({Flaw.EXPIRED, Flaw.NOT_YET_VALID, Flaw.OTHER_AUDIENCE, Flaw.OTHER_CLIENT, Flaw.OTHER_ISSUER})
 
 SigningKey = ECKey | RSAKey | OKPKey
 
@@ -30,7 +34,8 @@ class TestIssuer:
 
     `issuer.verifier()` is a `Verifier` that takes the keys from here, through the same code as in production but
     without a socket. Several issuers: `build_verifier(first, second)`. With `publishes_next` a second key is published
-    ahead of its time, as issuers do, so that a token must say which one has signed it.
+    ahead of its time, as issuers do, so that a token must say which one has signed it. While `reachable` is False the
+    issuer answers nothing, and a new verifier can have no keys.
 
     >>> issuer = TestIssuer()
     >>> list(issuer.headers(scope="read", roles=["viewer"]))
@@ -53,6 +58,8 @@ class TestIssuer:
         self.audience = audience
         self.algorithm = algorithm
         self.clock = clock
+        self.reachable = True
+        self._register = Register()
         self._rules = rules
         self._keys: list[SigningKey] = []
         self._next = [ECKey.generate_key("P-256", {"kid": f"next-{time.time_ns()}"})] if publishes_next else []
@@ -79,6 +86,11 @@ class TestIssuer:
     def rules(self) -> Generic:
         """What a verifier must be told to trust this issuer."""
         return self._rules or Tegata(self.issuer, {self.audience}, allow_loopback_http=True)
+
+    @property
+    def introspection_url(self) -> str:
+        """Where the issuer is asked about tokens."""
+        return f"{self.issuer.rstrip('/')}/introspect"
 
     @property
     def client_id(self) -> str:
@@ -134,7 +146,15 @@ class TestIssuer:
         if holder is not None:
             claims["cnf"] = dict(holder.confirmation)
         key = self._spoil(flaw, header, claims)
-        return _sign(_laid_over(header, wish.get("header")), _laid_over(claims, wish.get("claims")), key)
+        claims = _laid_over(claims, wish.get("claims"))
+        if wish.get("opaque"):
+            if flaw is not None and flaw not in _OF_CLAIMS:
+                raise ValueError(f"flaw: no opaque token is `{flaw}`")
+            return self._register.make_opaque(claims)
+        token = _sign(_laid_over(header, wish.get("header")), claims, key)
+        if flaw is None:
+            self._register.keep(token, claims)
+        return token
 
     def headers(self, **wish: Unpack[Wish]) -> dict[str, str]:
         """Return the headers of a request with a bearer token, for any test client.
@@ -143,6 +163,32 @@ class TestIssuer:
         ['Authorization']
         """
         return {"Authorization": f"Bearer {self.mint(**wish)}"}
+
+    def revoke(self, token: str) -> None:
+        """Take a token back, as RFC 7009 has it: who asks about it is told so."""
+        self._register.forget(token)
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        """Return what the issuer says of a token. RFC 7662 §2.2."""
+        return self._register.answer(token, now=self.clock())
+
+    def introspection(self, *, confirm_jwts: bool = False, policy: IntrospectionPolicy | None = None) -> Introspection:
+        """Return what asks this issuer about tokens, for a `Guard`.
+
+        >>> issuer = TestIssuer()
+        >>> asking = issuer.introspection()
+        >>> asking.is_opaque(issuer.mint(opaque=True)), asking.is_opaque(issuer.mint())
+        (True, False)
+        """
+        return Introspection(
+            self.rules,
+            ClientSecret(self.client_id, "not looked at"),
+            url=self.introspection_url,
+            confirm_jwts=confirm_jwts,
+            policy=policy,
+            transport=self.transport,
+            clock=self.clock,
+        )
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys, as the issuer's `jwks_uri` would."""
@@ -155,11 +201,16 @@ class TestIssuer:
         jwks_uri = shapes.find_jwks_uri(rules)
         if rules.jwks_uri is not None:
             return {jwks_uri: self.jwks()}
-        return {rules.metadata_url: {"issuer": rules.metadata_issuer, "jwks_uri": jwks_uri}, jwks_uri: self.jwks()}
+        metadata = {
+            "issuer": rules.metadata_issuer,
+            "jwks_uri": jwks_uri,
+            "introspection_endpoint": self.introspection_url,
+        }
+        return {rules.metadata_url: metadata, jwks_uri: self.jwks()}
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """Return an HTTP transport that answers as this issuer's server would, for a `Verifier` of your own."""
-        return _Published((self,))
+        return Published((self,))
 
     def verifier(self, *rules: Generic, cache_policy: CachePolicy | None = None) -> Verifier:
         """Return a verifier bound to this issuer, after `rules` if given and else after `self.rules`."""
@@ -213,21 +264,7 @@ class TestIssuer:
 
 def build_verifier(*issuers: TestIssuer, clock: Clock = time.time) -> Verifier:
     """Return a verifier that trusts several test issuers."""
-    return Verifier(*(issuer.rules for issuer in issuers), transport=lambda: _Published(issuers), clock=clock)
-
-
-class _Published(httpx2.AsyncBaseTransport):
-    """Answers as the issuers' servers would."""
-
-    def __init__(self, issuers: tuple[TestIssuer, ...]) -> None:
-        self._issuers = issuers
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        for issuer in self._issuers:
-            document = issuer.documents().get(str(request.url))
-            if document is not None:
-                return httpx2.Response(200, json=document)
-        return httpx2.Response(404)
+    return Verifier(*(issuer.rules for issuer in issuers), transport=lambda: Published(issuers), clock=clock)
 
 
 def _generate_key(algorithm: str, kid: str) -> SigningKey:

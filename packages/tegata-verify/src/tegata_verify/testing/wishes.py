@@ -58,7 +58,8 @@ class Holder(Protocol):
 class Wish(TypedDict, total=False):
     """What `TestIssuer.mint` and `TestIssuer.headers` take, all of it optional.
 
-    `client_id` is by default the first of the clients that the rules allow. With `service` the client acts for itself.
+    `client_id` is by default the first of the clients that the rules allow. With `service` the client acts for itself,
+    with `opaque` the token is no JWT and only `TestIssuer.introspection` knows what it means.
     `permissions` need a place in the issuer's tokens, as Auth0's have. `bound_to` is a `TestDpopKey` or a
     `TestCertificate`. `flaw` is a `Flaw` or its text. `claims` and `header` are laid over the rest; None takes a
     member away.
@@ -77,6 +78,7 @@ class Wish(TypedDict, total=False):
     audience: str | list[str] | None
     lifetime_seconds: float
     service: bool
+    opaque: bool
     bound_to: Holder | None
     flaw: Flaw | str | None
     claims: Mapping[str, Any] | None
