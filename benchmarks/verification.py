@@ -3,6 +3,9 @@
 Operations per second of CPU, and the ratio to bare PyJWT with a parsed key. First sight is a token that was never seen;
 repeated is the same token again, where only tegata-verify remembers. fastapi-cloudauth is measured at its
 `JWKsVerifier`, with the key given to it, without FastAPI.
+
+Below that, one whole request through FastAPI, handed to the application in this process without a socket: the same
+endpoint unguarded, with `requires(scope="read")`, and with fastapi-cloudauth's scope. There the ratio is to unguarded.
 """
 
 from __future__ import annotations
@@ -13,20 +16,24 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from fastapi import Depends, FastAPI
 from joserfc import jwt as joserfc_jwt
 
 from tegata_verify import SyncVerifier, Verifier
+from tegata_verify.fastapi import install, requires
 from tegata_verify.testing import TestIssuer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastapi.security import HTTPAuthorizationCredentials
+    from fastapi_cloudauth.base import ScopedAuth  # type: ignore[import-untyped]  # publishes no types
     from fastapi_cloudauth.verification import (  # type: ignore[import-untyped]  # publishes no types
         JWKS,
         JWKsVerifier,
@@ -56,6 +63,9 @@ def main() -> int:
     print(f"| {'':34} | op/s CPU | microseconds | ratio |\n|---|---:|---:|---:|")
     for algorithm in ("ES256", "RS256"):
         _print_rows(algorithm, count)
+    print(f"\n| {'one request through FastAPI':34} | op/s CPU | microseconds | ratio |\n|---|---:|---:|---:|")
+    for algorithm in ("ES256", "RS256"):
+        _print_requests(algorithm, count)
     return 0
 
 
@@ -72,6 +82,65 @@ def _print_rows(algorithm: str, count: int) -> None:
         contender.verify(batches[0][:1])
         cost = min(_cost(contender.verify, batch) for batch in repeated)
         _print_row(f"{algorithm} {contender.name}, repeated", cost, reference)
+
+
+def _print_requests(algorithm: str, count: int) -> None:
+    issuer = TestIssuer(algorithm=algorithm)
+    batches = [[issuer.mint(scope="read write", roles=["brewer"]) for _ in range(count)] for _ in range(5)]
+    repeated = [[batches[0][0]] * count] * 5
+    open_app, guarded, cloud = _applications(issuer)
+    contenders = [
+        (Contender("unguarded", _asking(open_app)), batches),
+        (Contender("requires(), first", _asking(guarded)), batches),
+        (Contender("requires(), repeated", _asking(guarded)), repeated),
+        (Contender("fastapi-cloudauth, first", _asking(cloud)), batches),
+        (Contender("fastapi-cloudauth, repeated", _asking(cloud)), repeated),
+    ]
+    reference = 0.0
+    for contender, asked in contenders:
+        contender.verify([issuer.mint(scope="read"), asked[0][0]] if asked is repeated else [issuer.mint(scope="read")])
+        cost = min(_cost(contender.verify, batch) for batch in asked)
+        reference = reference or cost
+        _print_row(f"{algorithm} {contender.name}", cost, reference)
+
+
+def _applications(issuer: TestIssuer) -> list[FastAPI]:
+    """Return the same endpoint three times: open, guarded by us, guarded by fastapi-cloudauth."""
+    pem = issuer.key.as_pem(private=False)
+    keys = JWKS(fixed_keys={str(issuer.key.kid): jose_jwk.construct(pem, issuer.algorithm)})
+    cloud = ScopedAuth(keys, audience=issuer.audience, issuer=issuer.issuer, scope_name=["read"], scope_key="scope")
+    apps = []
+    for dependencies in ([], [Depends(requires(scope="read"))], [Depends(cloud)]):
+        app = FastAPI()
+        install(app, Verifier(issuer.rules, transport=issuer.transport))
+
+        @app.get("/beers", dependencies=dependencies)
+        async def list_beers() -> list[str]:
+            return ["Saison", "Tripel"]
+
+        apps.append(app)
+    return apps
+
+
+def _asking(app: FastAPI) -> Verify:
+    """Return what asks an application once with each token. Raises `ValueError` for any answer but 200."""
+    loop = asyncio.new_event_loop()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message.get("status", 200) != 200:
+            raise ValueError("refused")
+
+    async def ask(batch: list[str]) -> None:
+        for token in batch:
+            headers = [(b"host", b"api.test"), (b"authorization", b"Bearer " + token.encode())]
+            scope = {"type": "http", "method": "GET", "path": "/beers", "raw_path": b"/beers", "query_string": b""}
+            scope |= {"headers": headers, "scheme": "https", "server": ("api.test", 443), "client": ("10.0.0.7", 1)}
+            await app(scope, receive, send)
+
+    return lambda batch: loop.run_until_complete(ask(batch))
 
 
 def _print_row(name: str, cost: float, reference: float) -> None:
