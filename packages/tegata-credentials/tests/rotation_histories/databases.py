@@ -103,7 +103,7 @@ class DatabaseWorld(World):
         return InterruptedSessions(_SESSIONS, points, lambda place: self._wrong or place, self._noticed)
 
     def _noticed(self, statement: str, token: str | None) -> None:
-        """Note that a user is being given the password of `token`: only such a user's turn spends older values."""
+        """Note that a user is given the password of `token`: only such a user's turn spends older values."""
         if _CHANGE.search(statement) and token is not None:
             self._check_rest()
             self.users_changed.append((json.loads(self._read(token).text)["username"], token))

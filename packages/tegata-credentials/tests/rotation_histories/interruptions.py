@@ -41,8 +41,15 @@ class Points:
     names: list[str] = field(default_factory=list)
     applies: str | None = None
     """The token whose value is being put to use: a label may have left it meanwhile."""
+    is_running: bool = False
     is_dead: bool = False
     broken: AssertionError | None = None
+
+    @property
+    def is_about_to_commit(self) -> bool:
+        """Whether it has had its last look at the labels, and has only the commit of a password before it."""
+        last = self.names[-1] if self.names else ""
+        return self.is_running and (last == "commit: before" or (self.applies is not None and last == "labels: after"))
 
     def reach(self, name: str) -> None:
         """Pass a point, unless something happens there."""
@@ -163,19 +170,22 @@ class _InterruptedSession:
         self._session = session
         self._points = points
         self._said = said
+        self._statements: list[str] = []
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        def execute() -> Sequence[tuple[Any, ...]]:
-            self._said(statement, self._points.applies)
-            return self._session.execute(statement, *values)
-
-        return self._during("statement", execute)
+        self._statements.append(statement)
+        return self._during("statement", lambda: self._session.execute(statement, *values))
 
     def verifier(self, login: Login) -> HiddenText:
         return self._session.verifier(login)
 
     def commit(self) -> None:
-        self._during("commit", self._session.commit)
+        def commit() -> None:
+            for statement in self._statements:
+                self._said(statement, self._points.applies)
+            self._session.commit()
+
+        self._during("commit", commit)
 
     def close(self) -> None:
         # Also in a process that is gone: then the operating system does it.

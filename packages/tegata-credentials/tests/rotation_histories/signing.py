@@ -123,6 +123,12 @@ class SigningWorld(World):
             before is not None and self.refusal(text) is None and after is not None and verifies(after, published(text))
         )
 
+    def somebody(self, what: str) -> None:
+        """Whoever goes back by hand gives up what is unfinished first: a store may not say when a label was moved."""
+        if what == "current moved":
+            super().somebody("pending removed")
+        super().somebody(what)
+
     def is_spent(self, version: str) -> bool:
         """Whoever had it in a cache has stopped to sign, and what was signed has ended."""
         retired = self.ledger.retired_at(version)

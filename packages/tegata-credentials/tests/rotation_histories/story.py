@@ -119,6 +119,7 @@ class Story:
 
     def _guarded(self, points: Points, act: Callable[[], object]) -> BaseException | None:
         """Do something of the product's. Every error that is not one of its own is a fault, and so is what one says."""
+        points.is_running = True
         try:
             act()
         except Crash as error:
@@ -130,6 +131,7 @@ class Story:
             self.world.ledger.check_silence(text_of(error), f"the text of {type(error).__name__}")
             return error
         finally:
+            points.is_running = False
             self.world.settle()
         if points.broken is not None:
             raise points.broken

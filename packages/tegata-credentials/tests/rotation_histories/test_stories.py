@@ -67,10 +67,11 @@ def test_each_point_of_a_rotation_can_be_the_last(story: Story, count: Callable[
     count(f"crash at each point, {type(story.world).__name__}", crashes=crashes, rotations_lost=0)
 
 
-@pytest.mark.parametrize("what", ["pending removed", "another token"])
+@pytest.mark.parametrize("what", ["pending removed", "another token", "current moved"])
 def test_a_rotation_can_be_given_up_at_each_point_of_its_change(story: Story, what: str):
     """Also between the last look at the labels and the commit: that counts as given up just after it."""
-    story.complete(anew=False)
+    for _ in range(2):
+        story.complete(anew=False)
     for at in range(story.world.points["setSecret"]):
         story.world.clock.advance(4000)
         story.begin()
@@ -215,6 +216,21 @@ def test_after_a_label_was_moved_by_hand_another_rotation_can_begin(
     seen(story)
     assert story.world.unfinished() is None
     story.twice_at_once()
+    seen(story)
+    story.end()
+
+
+def test_a_ring_that_waits_is_given_up_by_whoever_goes_back_and_forth_by_hand():
+    """It was promoted although verifiers had meanwhile read a JWKS without the key that it signs with."""
+    story = story_in(SigningWorld(MemoryKit()))
+    for _ in range(2):
+        story.complete(anew=False)
+    story.rotate(at_most=1)
+    story.world.clock.advance(3600)
+    for _ in range(2):
+        story.happen("current moved")
+        seen(story)
+    story.rotate()
     seen(story)
     story.end()
 

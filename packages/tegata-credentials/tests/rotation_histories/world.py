@@ -207,7 +207,12 @@ class World:
             self.interfered.add(pending)
 
     def _move_current(self) -> None:
-        """Go back by hand, to a value that works: what the runbook allows if all else fails."""
+        """Go back by hand, to a value that works: what the runbook allows if all else fails.
+
+        Not in the moment in which a process has had its last look and commits: no lock keeps a person out of that one.
+        """
+        if self.walked and self.walked[-1].is_about_to_commit:
+            return
         current, previous = self.current(), self._holder(PREVIOUS)
         if previous is None or not self.can_go_back_to(self._read(previous).text):
             return

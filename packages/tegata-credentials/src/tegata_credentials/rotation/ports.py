@@ -118,7 +118,7 @@ class Versions:
     current_since: float | None = None  # when `current` became so, in seconds since the epoch, if the store knows
     recheck: Callable[[], None] = field(default=_unchecked, repr=False)
     """Asks the store again: raises `RotationRefused` if the token is not pending any more, `RotationBusy` if another
-    version is current. A strategy that holds a lock calls it under the lock, before it changes anything."""
+    version is current. A strategy that holds a lock calls it under the lock, before what it changes takes effect."""
 
 
 class Strategy(Protocol):

@@ -46,7 +46,7 @@ def change_password(
 ) -> None:
     """Set the password in one transaction under the secret's lock, and commit.
 
-    `recheck` is called under the lock and raises if this is not to be done any more. Raises `RotationBusy`,
+    `recheck` is called under the lock, before the commit, and raises if this is not to be done any more. Raises `RotationBusy`,
     `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless the
     connection broke at the commit: then a repetition finds out.
     """
@@ -59,9 +59,9 @@ def change_password(
         ((is_free, rotator),) = session.execute(_LOCK, lock_key(secret))
         if not is_free:
             raise RotationBusy("another invocation is setting the password of this secret")
-        recheck()
         _check_role(session, login.username, pair, rotator)
         session.execute(*_statement(session, login, pair))
+        recheck()  # as late as can be: who moves a label by hand takes no lock
         session.commit()
     except StatementFailed as failed:
         failure = update_error(failed, None if pair is None else _set_up(pair, rotator))
