@@ -94,4 +94,8 @@ class Access:
 def describe(request: DjangoRequest) -> HttpRequest:
     """Return what a guard needs to know of a request, under WSGI or ASGI."""
     scope = getattr(request, "scope", None)
-    return wsgi.describe(request.META) if scope is None else asgi.describe(scope)
+    if scope is not None:
+        return asgi.describe(scope)
+    # Django has decoded both in place; WSGI has them as the bytes that were sent, each as one character. PEP 3333.
+    sent = {name: request.META.get(name, "").encode().decode("latin-1") for name in ("SCRIPT_NAME", "PATH_INFO")}
+    return wsgi.describe(request.META | sent)

@@ -6,12 +6,10 @@ import threading
 from types import ModuleType
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-import django
 import httpx2
 import pytest
-from django.conf import settings
 from django.http import JsonResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 
 from tegata_verify import Guard, SyncGuard
@@ -48,15 +46,12 @@ async def awaited(request, name):
 URLS = ModuleType("urls")
 URLS.urlpatterns = [path(f"{view.__name__}/<name>", view) for view in (plain, threaded, awaited)]
 
-if not settings.configured:
-    settings.configure(
-        ROOT_URLCONF=URLS,
-        ALLOWED_HOSTS=["testserver", "127.0.0.1"],
-        SECRET_KEY="-",
-        DATABASES={},
-        LOGGING_CONFIG=None,  # the process's logging is not ours alone: other tests look at it
-    )
-    django.setup()
+
+@pytest.fixture(autouse=True)
+def addresses():
+    with override_settings(ROOT_URLCONF=URLS):
+        yield
+
 
 VIEWS = ["plain", "threaded", "awaited"]
 
