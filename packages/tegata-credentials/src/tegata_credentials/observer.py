@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Literal, Protocol, runtime_checkable
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal, Protocol, TextIO, runtime_checkable
 
 Unit = Literal["Count", "Milliseconds", "Seconds"]
 _audit = logging.getLogger("tegata_credentials.audit")
@@ -39,6 +43,12 @@ CALLS = "SecretStoreCalls"
 """Requests that went to the store of secrets, each retry counted (Count); what AWS counts and bills."""
 
 
+READ = "secret.read"
+"""`secret`, `version`, `stage`, `source`."""
+READ_FAILED = "secret.read_failed"
+"""`secret`, `reason`, `stage`, `source`."""
+
+
 @runtime_checkable
 class CountsRequests(Protocol):
     """A store that is reached over a network and knows how often it was asked."""
@@ -55,7 +65,33 @@ class LoggedAudit(NoObserver):
 
     def audit(self, action: str, **facts: str) -> None:
         """Write one line of `name=value`."""
-        _audit.info("%s %s", action, " ".join(f"{name}={_word(fact)}" for name, fact in facts.items()))
+        _audit.info("%s %s", action, _line(facts))
+
+
+class WrittenAudit(NoObserver):
+    """Writes audit lines to a stream, standard error if none is given, for commands that set up no log.
+
+    It never raises: a closed or full output must not break what is being observed.
+
+    >>> WrittenAudit(sys.stdout, clock=lambda: 0).audit("secret.read", secret="shop-prod-secret-jwt", version="v1")
+    1970-01-01T00:00:00Z secret.read secret=shop-prod-secret-jwt version=v1
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    def audit(self, action: str, **facts: str) -> None:
+        """Write one line: the time, the act, and `name=value` for each fact."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+        stream = self._stream or sys.stderr
+        with suppress(OSError, ValueError):
+            stream.write(f"{moment} {action} {_line(facts)}\n")
+            stream.flush()
+
+
+def _line(facts: dict[str, str]) -> str:
+    return " ".join(f"{name}={_word(fact)}" for name, fact in facts.items())
 
 
 def _word(fact: str) -> str:

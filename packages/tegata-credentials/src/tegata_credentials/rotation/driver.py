@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from tegata_credentials.errors import CredentialError, SecretError, SecretNotFound, SecretThrottled, SecretUnavailable
-from tegata_credentials.observer import NoObserver, Observer
+from tegata_credentials.observer import READ, NoObserver, Observer
 from tegata_credentials.redaction import without_frames
 from tegata_credentials.rotation.errors import NotYet, RotationBusy, RotationError, RotationRefused, TestFailed
 from tegata_credentials.rotation.event import STEPS, Step
@@ -192,7 +192,8 @@ class RotationDriver:
         """
         labels = self.store.labels(secret)
         shown = [CURRENT, PREVIOUS] if labels.unfinished is None else [CURRENT, PENDING, PREVIOUS]
-        found = [self._standing(labels, label, probe) for label in shown if labels.holder(label) is not None]
+        versions = _Tried(lambda: self._versions(labels)) if probe else None
+        found = [self._standing(labels, label, versions) for label in shown if labels.holder(label) is not None]
         return SecretStatus(labels.secret, labels.name, labels.unfinished, tuple(found))
 
     def rollback(self, secret: str) -> Outcome:
@@ -300,20 +301,24 @@ class RotationDriver:
 
     def _read(self, labels: Labels, label: str) -> SecretVersion | None:
         version = labels.holder(label)
+        if version is None:
+            return None
         try:
-            return None if version is None else self.store.read(labels.secret, version=version)
+            found = self.store.read(labels.secret, version=version)
         except SecretNotFound:
             return None
+        self.observer.audit(READ, secret=labels.secret, version=version, stage=label)
+        return found
 
-    def _standing(self, labels: Labels, label: str, probe: bool) -> LabelStatus:
+    def _standing(self, labels: Labels, label: str, asked: _Tried | None) -> LabelStatus:
         since = labels.moved_at.get(label)
-        works, hint = self._probe(labels, label) if probe else (None, "")
+        works, hint = (None, "") if asked is None else self._probe(labels, label, asked)
         age = None if since is None else max(0.0, self.now() - since)
         return LabelStatus(label, labels.holder(label) or "", age, works, hint)
 
-    def _probe(self, labels: Labels, label: str) -> tuple[bool | None, str]:
+    def _probe(self, labels: Labels, label: str, asked: _Tried) -> tuple[bool | None, str]:
         try:
-            strategy, versions = self.rotation.strategy(labels.secret), self._versions(labels)
+            strategy, versions = self.rotation.strategy(labels.secret), asked.versions()
             if label == PREVIOUS:
                 _asked(strategy.may_return_to, versions)
             elif label == PENDING and versions.pending is None:
@@ -326,6 +331,18 @@ class RotationDriver:
         except CredentialError as error:
             return None, str(error)
         return True, ""
+
+
+class _Tried:
+    """What a status tries, read once for all labels: each read is an access that is told."""
+
+    def __init__(self, read: Callable[[], Versions]) -> None:
+        self._read = read
+        self._found: Versions | None = None
+
+    def versions(self) -> Versions:
+        self._found = self._found or self._read()
+        return self._found
 
 
 def _asked(question: Callable[[Versions], None], versions: Versions) -> None:

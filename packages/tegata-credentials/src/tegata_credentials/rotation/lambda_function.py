@@ -47,8 +47,9 @@ class RotationFunction:
         if not text:
             raise PlanError(f"{PLANS} is not set: it names the secrets to rotate and how, as JSON")
         packed = str(_PACKED) if _PACKED.exists() else None
-        strategies = strategies_of(read_plans(text), store, sslrootcert=environ.get(CERTIFICATES, "").strip() or packed)
         self._observer = observer or EmbeddedMetrics()
+        certificates = environ.get(CERTIFICATES, "").strip() or packed
+        strategies = strategies_of(read_plans(text), store, sslrootcert=certificates, observer=self._observer)
         self._rotation = Rotation(store, strategies, observer=self._observer)
 
     def __call__(self, event: Mapping[str, Any], context: object = None) -> None:

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from tegata_credentials.observer import NoObserver, Observer
+from tegata_credentials.rotation.audited import AuditedReads, Reader
 from tegata_credentials.rotation.plans import (
     AlternatingUsersPlan,
     GenericTokenPlan,
@@ -23,7 +25,7 @@ NO_REST = (
 
 
 def strategies_of(
-    plans: Sequence[Plan], store: VersionStore, *, sslrootcert: str | None = None
+    plans: Sequence[Plan], store: VersionStore, *, sslrootcert: str | None = None, observer: Observer | None = None
 ) -> Mapping[str, Strategy]:
     """Return what `Rotation` takes: a strategy for each secret, which is also the list of those that may be rotated.
 
@@ -33,25 +35,27 @@ def strategies_of(
     resting = [plan.secret for plan in plans if isinstance(plan, AlternatingUsersPlan) and plan.rest_seconds]
     if resting and not isinstance(store, DatesLabels):
         raise PlanError(f"rest_seconds of {', '.join(resting)}: {NO_REST}")
-    return {plan.secret: strategy_of(plan, store, sslrootcert=sslrootcert) for plan in plans}
+    return {plan.secret: strategy_of(plan, store, sslrootcert=sslrootcert, observer=observer) for plan in plans}
 
 
-def strategy_of(plan: Plan, store: VersionStore, *, sslrootcert: str | None = None) -> Strategy:
+def strategy_of(
+    plan: Plan, store: Reader, *, sslrootcert: str | None = None, observer: Observer | None = None
+) -> Strategy:
     """Return the strategy for one plan.
 
-    `store` is where administrators' secrets are read from, `sslrootcert` the certificates that a database's own is
-    verified with. Raises `PlanError` if a provider cannot be loaded, `CredentialError` if an extra is not installed.
+    `store` is where administrators' secrets are read from, of which `observer` is told; `sslrootcert` the certificates
+    that a database's own is verified with. Raises `PlanError` if a provider cannot be loaded, `CredentialError` if an
+    extra is not installed.
     """
     if isinstance(plan, AlternatingUsersPlan | SingleUserPlan):
-        return _database_strategy(plan, store, sslrootcert)
+        reader = AuditedReads(store, observer or NoObserver())
+        return _database_strategy(plan, reader, sslrootcert)
     if isinstance(plan, SigningKeysPlan):
         return _signing_keys(plan)
     return _generic_token(plan)
 
 
-def _database_strategy(
-    plan: AlternatingUsersPlan | SingleUserPlan, store: VersionStore, sslrootcert: str | None
-) -> Strategy:
+def _database_strategy(plan: AlternatingUsersPlan | SingleUserPlan, store: Reader, sslrootcert: str | None) -> Strategy:
     from tegata_credentials.rotation.postgres.administrator import Administrator
     from tegata_credentials.rotation.postgres.alternating_users import AlternatingUsers
     from tegata_credentials.rotation.postgres.pair import LoginPair

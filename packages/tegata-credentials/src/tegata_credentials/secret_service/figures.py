@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tegata_credentials.observer import CALLS
+from tegata_credentials.observer import CALLS, READ, READ_FAILED
 
 FETCH_SUCCEEDED = "SecretFetchSucceeded"
 """A version was read from the store (Count; dimension `source`)."""
@@ -23,9 +23,20 @@ VERSION_CHANGED = "SecretVersionChanged"
 CALLBACK_FAILED = "SecretChangeCallbackFailed"
 """A callback of `on_change` has raised (Count)."""
 
-READ = "secret.read"
-"""`secret`, `version`, `stage`, `source`."""
-READ_FAILED = "secret.read_failed"
-"""`secret`, `reason`, `stage`, `source`."""
 CHANGED = "secret.changed"
 """`secret`, `before`, `version`."""
+
+__all__ = [
+    "CACHE_HITS",
+    "CALLBACK_FAILED",
+    "CHANGED",
+    "FETCH_DURATION",
+    "FETCH_FAILED",
+    "FETCH_SUCCEEDED",
+    "FETCH_THROTTLED",
+    "READ",
+    "READ_FAILED",
+    "STALE_SERVED",
+    "STORE_CALLS",
+    "VERSION_CHANGED",
+]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -15,10 +16,11 @@ from tegata.cli.keys import report_as_document, scheduled
 from tegata.cli.rotation.chore import CRON, Rotations
 from tegata.cli.surroundings import Surroundings
 from tegata.cli.watched_settings import watching
-from tegata.cli.ways_in import secret_figures
+from tegata.cli.ways_in import process_secrets, secret_figures
 from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.telemetry import logs
 from tegata.telemetry.library_logs import pass_on, pass_on_logins
+from tegata.telemetry.secrets import SecretFigures
 
 # How long the list of what was done is kept.
 _KEPT_HOURS = 72
@@ -28,15 +30,19 @@ _log = structlog.get_logger("tegata.worker")
 def run(*, once: bool) -> int:
     """Work until SIGTERM or SIGINT; with `once`, do everything now and end. Status 3 if something has failed."""
     surroundings = Surroundings.read()
+    figures = secret_figures(surroundings.settings)
+    # What the worker's own logins are read from is told like what it rotates.
+    secrets = process_secrets(surroundings.settings, surroundings.environment, observer=figures)
+    surroundings = replace(surroundings, secrets=secrets)
     logs.configure(level=surroundings.settings.log_level, form=surroundings.settings.log_format)
     for name in ("procrastinate", "psycopg.pool"):
         pass_on(name)
     pass_on_logins()
-    return OK if asyncio.run(_run(surroundings, once=once)) else UNAVAILABLE
+    return OK if asyncio.run(_run(surroundings, figures, once=once)) else UNAVAILABLE
 
 
-async def _run(surroundings: Surroundings, *, once: bool) -> bool:
-    chores = Chores(surroundings)
+async def _run(surroundings: Surroundings, figures: SecretFigures, *, once: bool) -> bool:
+    chores = Chores(surroundings, figures)
     # Where something is wrong from the beginning, ending tells more than trying again.
     await chores.check()
     finish = surroundings.settings.shutdown_seconds
@@ -59,9 +65,9 @@ async def _run(surroundings: Surroundings, *, once: bool) -> bool:
 class Chores:
     """What there is to do, and when (UTC)."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, figures: SecretFigures) -> None:
         self._surroundings = surroundings
-        self._figures = secret_figures(surroundings.settings)
+        self._figures = figures
         self._rotations = Rotations(surroundings.settings, observer=self._figures)
         self.jobs: Jobs | None = None
 

@@ -100,7 +100,7 @@ def test_a_worker_killed_at_any_point_leaves_a_rotation_that_the_next_one_finish
     else:  # the same, without a second process
         done = made.run("secrets", "rotate", "--due", "--json")
         assert done.exit_code == 0, done.output
-        (rotated,) = [each for each in json.loads(done.output)["secrets"] if each["state"] == "rotated"]
+        (rotated,) = [each for each in json.loads(done.stdout)["secrets"] if each["state"] == "rotated"]
     assert (rotated["version"], rotated["resumed"]) == (began, True)
     assert passwords(made) == values  # no version was changed, none was made beside
     assert made.current("database")["username"] == "tegata_app_b"

@@ -61,11 +61,53 @@ def test_a_rotation_changes_the_login_and_leaves_the_one_before_good(made: Place
 def test_programs_are_told_in_one_object_and_nobody_is_told_a_value(made: Place) -> None:
     said = [made.run("secrets", "rotate", "database", "--json"), made.run("secrets", "rotate", "database")]
     said += [made.run("secrets", "status"), made.run("secrets", "status", "--json", "database")]
-    (told,) = json.loads(said[0].output)["secrets"]
+    (told,) = json.loads(said[0].stdout)["secrets"]
     assert (told["name"], told["state"], told["resumed"]) == ("database", "rotated", False)
     outputs = "".join(result.output for result in said)
     for version in made.versions("database"):
         assert version.document()["password"] not in outputs
+
+
+def acts(result: Result) -> list[tuple[str, dict[str, str]]]:
+    """The audit lines: act and facts."""
+    told = [line.split(" ")[1:] for line in result.stderr.splitlines()]
+    return [(act, dict(fact.split("=", 1) for fact in facts)) for act, *facts in told]
+
+
+ROTATED = ["rotation.created", "secret.read", "rotation.applied", "rotation.tested", "rotation.promoted"]
+
+
+def test_each_access_and_change_is_a_line_on_standard_error_without_a_value(place: Place) -> None:
+    """Without any setting: what nobody has asked for is missed when it is too late."""
+    created = place.run("secrets", "create", "database", "--at", place.address)
+    first = place.current("database")
+    rotated = place.run("secrets", "rotate", "database")
+    shown = place.run("secrets", "status", "database")
+    untried = place.run("secrets", "status", "database", "--no-probe")
+    back = place.run("secrets", "rollback", "database", "--yes")
+    assert [act for act, _ in acts(created)] == ["secret.created", *ROTATED]
+    assert acts(created)[0][1]["secret"] == f"file:{place.directory}/database"
+    assert [act for act, _ in acts(rotated)] == ROTATED
+    rotator = f"{place.directory}/rotator"
+    assert [facts["secret"] for act, facts in acts(rotated) if act == "secret.read"] == [f"file:{rotator}"]
+    assert {facts["version"] for act, facts in acts(rotated) if act != "secret.read"} == {holders(place)[1]}
+    assert [(act, facts["stage"]) for act, facts in acts(shown)] == [
+        ("secret.read", "AWSCURRENT"),
+        ("secret.read", "AWSPREVIOUS"),
+    ]
+    assert acts(untried) == []
+    assert acts(back)[-1] == ("rotation.returned", {"secret": "database", "version": holders(place)[0]})
+    said = "".join(result.output for result in (created, rotated, shown, back))
+    assert not [
+        value for value in (first, *(v.document() for v in place.versions("database"))) if value["password"] in said
+    ]
+
+
+def test_an_administrators_login_that_cannot_be_read_is_a_line_too(made: Place) -> None:
+    failed = made.run("secrets", "rotate", "database", TEGATA_ROTATION_ADMINISTRATOR="file:/nowhere/rotator")
+    told = [facts for act, facts in acts(failed) if act == "secret.read_failed"]
+    assert told
+    assert {facts["reason"] for facts in told} == {"not_found"}
 
 
 def test_status_tells_ages_whether_each_value_works_and_when_it_is_due(made: Place) -> None:
@@ -74,11 +116,11 @@ def test_status_tells_ages_whether_each_value_works_and_when_it_is_due(made: Pla
     shown = made.run("secrets", "status", "database")
     assert shown.exit_code == 0, shown.output
     current, previous = holders(made)
-    lines = [line.strip() for line in shown.output.splitlines()]
+    lines = [line.strip() for line in shown.stdout.splitlines()]
     assert lines[0] == f"database  file:{made.directory}/database  alternating-users, every 30 d"
     assert lines[1:3] == [f"AWSCURRENT  {current}  for 10 d  works", f"AWSPREVIOUS {previous}  for 10 d  works"]
     assert lines[3].startswith("next due 20")
-    unprobed = json.loads(made.run("secrets", "status", "database", "--no-probe", "--json").output)["secrets"][0]
+    unprobed = json.loads(made.run("secrets", "status", "database", "--no-probe", "--json").stdout)["secrets"][0]
     assert [(label["label"], label["works"]) for label in unprobed["labels"]] == [
         ("AWSCURRENT", None),
         ("AWSPREVIOUS", None),
@@ -120,7 +162,7 @@ def test_what_was_begun_is_finished_under_the_same_version(made: Place) -> None:
     assert f"`tegata secrets rotate database` goes on with version {unfinished}" in shown.output
     made.ask(b"alter role tegata_app_b login")
     done = made.run("secrets", "rotate", "database", "--json")
-    (told,) = json.loads(done.output)["secrets"]
+    (told,) = json.loads(done.stdout)["secrets"]
     assert (told["state"], told["resumed"], told["version"]) == ("rotated", True, unfinished)
 
 
@@ -300,7 +342,7 @@ def test_a_rotation_that_has_to_wait_ends_with_4_and_goes_on_later(place: Place)
     assert "jwt: begun and not finished yet: " in early.output
     assert "Next: `tegata secrets rotate jwt` in " in early.output
     waiting = place.store.labels("jwt").unfinished
-    still = json.loads(place.run("secrets", "rotate", "jwt", "--json", **settings).output)["secrets"][0]
+    still = json.loads(place.run("secrets", "rotate", "jwt", "--json", **settings).stdout)["secrets"][0]
     assert (still["state"], still["version"], still["resumed"]) == ("waiting", waiting, True)
     assert still["retry_after"] > 0
     shown = place.run("secrets", "status", "jwt", **settings)

@@ -58,7 +58,7 @@ def test_a_secret_in_aws_is_rotated_and_its_age_is_known(in_aws: Place, stand_in
     value = current(stand_in)
     assert value["username"] == "tegata_app_a"
     assert in_aws.logs_in(value)
-    (told,) = json.loads(in_aws.run("secrets", "status", "--json").output)["secrets"]
+    (told,) = json.loads(in_aws.run("secrets", "status", "--json").stdout)["secrets"]
     assert (told["secret"], told["due_at"] is not None) == (f"awssm:{NAME}", True)
     newest = next(label for label in told["labels"] if label["label"] == "AWSCURRENT")
     assert (newest["works"], newest["age_seconds"] < 3600) == (True, True)

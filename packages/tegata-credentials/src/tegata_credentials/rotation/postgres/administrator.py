@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
+from tegata_credentials.rotation.audited import Reader
 from tegata_credentials.rotation.errors import DatabaseConnectionError, RotationRefused
 from tegata_credentials.rotation.postgres.secret import DatabaseSecret, login_of
 from tegata_credentials.rotation.postgres.sessions import LoginRefused, Session, Sessions
 from tegata_credentials.versions import CURRENT, SecretVersion
-
-
-class SecretReader(Protocol):
-    """What is needed of a store of versions."""
-
-    def read(self, secret: str, *, stage: str | None = None, version: str | None = None) -> SecretVersion:
-        """Return one version. Raises a `SecretError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +26,7 @@ class Administrator:
         'shop-prod-secret-rotator'
     """
 
-    store: SecretReader
+    store: Reader
     secret: str | None = None
 
     def open(self, sessions: Sessions, rotated: DatabaseSecret) -> Session:

@@ -28,7 +28,7 @@ from tegata.cli.rotation.telling import (
 from tegata.settings import Settings
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import CredentialError
-from tegata_credentials.observer import LoggedAudit
+from tegata_credentials.observer import WrittenAudit
 from tegata_credentials.rotation.driver import Patience
 from tegata_credentials.rotation.plans import AlternatingUsersPlan
 from tegata_credentials.rotation.postgres.pair import LoginPair
@@ -51,9 +51,9 @@ def run_create(name: str, *, at: str | None) -> int:
     """Make a secret in files and rotate it for the first time."""
     settings = Settings.from_environment(os.environ)
     secret = known_secret(settings, name)
-    create(secret, at)
-    print(f"{name}: made in {secret.reference.name}")
     with _stores(settings) as stores:
+        stores.observer.audit("secret.created", secret=str(secret.reference), version=create(secret, at))
+        print(f"{name}: made in {secret.reference.name}", flush=True)
         results = [attempt(stores, without_rest(secret), lambda driver, id_: driver.rotate(id_))]
     return _end(results, as_document=False)
 
@@ -112,9 +112,11 @@ def _confirm(secret: RotatedSecret) -> None:
 
 @contextmanager
 def _stores(settings: Settings, patience: Patience | None = None) -> Iterator[Stores]:
-    # Not among the results, which programs read from standard output.
+    # Not among the results, which programs read from standard output. A command sets up no log, so that what would go
+    # there is written as well: a line for each access and change.
     figures = EmbeddedMetrics(sys.stderr) if settings.embedded_metrics else None
-    stores = Stores(certificates=settings.rotation_ca, observer=figures or LoggedAudit(), patience=patience)
+    observer = figures or WrittenAudit(sys.stderr)
+    stores = Stores(certificates=settings.rotation_ca, observer=observer, patience=patience)
     try:
         yield stores
     finally:

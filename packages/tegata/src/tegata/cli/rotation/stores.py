@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.cli.rotation.documents import RotatedSecret
@@ -48,7 +47,7 @@ class Stores:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._certificates = None if certificates is None else str(certificates)
-        self._observer = observer or NoObserver()
+        self.observer = observer or NoObserver()
         self._patience = patience or Patience()
         self._pause = pause
         self._secrets = ReferencedSecrets()
@@ -61,11 +60,10 @@ class Stores:
     def driver_of(self, secret: RotatedSecret) -> tuple[RotationDriver, str]:
         """Return what rotates the secret, and what it is called there. Raises `CommandFailure`, `CredentialError`."""
         store, name = self.store_of(secret)
-        # Of the store that administrators' logins are read from, nothing but `read` is called.
-        logins = cast("VersionStore", ReferencedValues(self._secrets))
-        strategy = strategy_of(secret.plan, logins, sslrootcert=self._certificates)
-        rotation = Rotation(store, {name: strategy}, observer=self._observer)
-        return RotationDriver(store, rotation, self._patience, observer=self._observer, pause=self._pause), name
+        logins = ReferencedValues(self._secrets)
+        strategy = strategy_of(secret.plan, logins, sslrootcert=self._certificates, observer=self.observer)
+        rotation = Rotation(store, {name: strategy}, observer=self.observer)
+        return RotationDriver(store, rotation, self._patience, observer=self.observer, pause=self._pause), name
 
     def close(self) -> None:
         """Give back what is held."""
