@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -65,7 +66,18 @@ def test_of_two_headers_none_is_taken(second):
 
 
 @pytest.mark.parametrize(
-    "query", [b"access_token=a", b"x=1&access_token=a", b"access%5Ftoken=a", b"%61ccess_token", b"access_token="]
+    "query",
+    [
+        b"access_token=a",
+        b"x=1&access_token=a",
+        b"access%5Ftoken=a",
+        b"access%5ftok%65n&x",
+        b"%61ccess_token",
+        b"access_token=",
+        b"%61%63%63%65%73%73%5F%74%6F%6B%65%6E=a",
+        b"x=1;access_token=a",
+        b"%zz&access_token=a",
+    ],
 )
 @pytest.mark.parametrize("values", [[], [b"Bearer a"]])
 def test_a_token_in_the_address_is_refused_even_beside_a_header(query, values):
@@ -74,9 +86,48 @@ def test_a_token_in_the_address_is_refused_even_beside_a_header(query, values):
     assert caught.value.reason == Reason.TOKEN_IN_QUERY
 
 
-@pytest.mark.parametrize("query", [b"", b"q=access_token", b"my_access_token=1", b"%zz=%", b"\xff\xfe=%ff"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"",
+        b"q=access_token",
+        b"my_access_token=1",
+        b"access_tokens=1",
+        b"access_token%20=1",
+        b"access%255Ftoken=a",
+        b"access_token\n=a",
+        b"Access_Token=a",
+        b"%zz=%",
+        b"\xff\xfe=%ff",
+    ],
+)
 def test_other_queries_do_not_disturb(query):
     assert parse_bearer(headers(b"Bearer a"), query) == "a"
+
+
+SPELLINGS = st.lists(
+    st.sampled_from([*"access_token", "access_token", "a%63cess_token", "%", "%5F", "%5f", "&", "=", ";", "x", "+"]),
+    max_size=24,
+).map("".join)
+
+
+@given(SPELLINGS)
+@relaxed
+def test_a_name_is_found_where_a_form_has_it(query):
+    has = any(name == "access_token" for name, _ in parse_qsl(query.replace(";", "&"), keep_blank_values=True))
+    try:
+        parse_bearer(headers(b"Bearer a"), query.encode())
+    except InvalidRequest:
+        assert has
+    else:
+        assert not has
+
+
+def test_a_long_query_and_a_long_header_are_read_once():
+    long = b"&".join([b"%61ccess_toke=" + b"%61" * 20] * 20_000)
+    assert parse_bearer(headers(b"Bearer a"), long) == "a"
+    with pytest.raises(InvalidRequest):
+        parse_bearer(headers(b"Bearer " + b"a" * 3_000_000 + b"=" * 3_000_000 + b"!"))
 
 
 @given(st.lists(st.binary(max_size=30) | st.binary(max_size=30).map(lambda b: b"Bearer " + b), max_size=3), st.binary())

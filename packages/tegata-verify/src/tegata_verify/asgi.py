@@ -52,10 +52,12 @@ class AccessMiddleware:
         self._preflights = preflights or _permit_nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; what is neither HTTP nor a WebSocket is none of our business."""
-        if scope["type"] not in ("http", "websocket"):
+        """Serve one connection. Raises `ValueError` for a kind that no rule could be about."""
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] not in ("http", "websocket"):
+            raise ValueError(f"a connection of the kind {scope['type']!r} cannot be guarded")
         described = self._describe_service(scope)
         if described is not None:
             body = b"" if scope["method"] == "HEAD" else described.body

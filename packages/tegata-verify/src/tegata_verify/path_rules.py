@@ -13,9 +13,11 @@ WEBSOCKET = "WEBSOCKET"
 """The method of a WebSocket's handshake, for rules."""
 
 # What servers, proxies and frameworks read in different ways: empty and dot segments, backslashes, control
-# characters, and a percent sign that is left after decoding.
-_AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|$)|[\\%;\x00-\x1f\x7f]")
+# characters, a percent sign that is left after decoding, and what stands for bytes that are no UTF-8.
+_AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[\\%;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 _ENCODED_SEPARATOR = re.compile(rb"%(?:2f|5c|2e|25|3b)", re.IGNORECASE)
+
+_MOST_BYTES = 8 * 1024  # RFC 9110 §4.1 asks for as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class PathRules:
                 by_method[method] = rule.requirement
         for path in self._public:
             _check_plain(path)
+        self._most_segments = max((key.count("/") for key in self._rules), default=0)
 
     def is_public(self, path: str, raw_path: bytes | None = None) -> bool:
         """Tell whether a decoded path needs no token; never for one that could be read in two ways."""
@@ -66,7 +69,8 @@ class PathRules:
         """Return what is needed at a decoded path, or None: refuse the request."""
         if not is_plain(path, raw_path):
             return None
-        key = _key(path)
+        # No more of a path than the longest rule has: a path of a thousand segments is not looked up a thousand times.
+        key = "/".join(_key(path).split("/", self._most_segments + 1)[: self._most_segments + 1])
         while key not in self._rules:
             if not key:
                 return None
@@ -77,13 +81,20 @@ class PathRules:
 
 
 def is_plain(path: str, raw_path: bytes | None = None) -> bool:
-    """Tell whether everybody reads the same path in it. `raw_path` is what was sent, if it is known."""
-    if not path.startswith("/") or _AMBIGUOUS.search(path):
+    """Tell whether everybody reads the same path in it. `raw_path` is what was sent, if it is known.
+
+    A path of more than 8 KiB is not read at all.
+    """
+    if len(path) > _MOST_BYTES or not path.startswith("/") or _AMBIGUOUS.search(path):
         return False
     if raw_path is None:
         return True
     raw_path = raw_path.partition(b"?")[0]
-    return not _ENCODED_SEPARATOR.search(raw_path) and unquote_to_bytes(raw_path).decode("utf-8", "replace") == path
+    return (
+        len(raw_path) <= 3 * _MOST_BYTES
+        and not _ENCODED_SEPARATOR.search(raw_path)
+        and unquote_to_bytes(raw_path).decode("utf-8", "replace") == path
+    )
 
 
 def _key(path: str) -> str:

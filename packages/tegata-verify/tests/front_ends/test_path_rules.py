@@ -76,6 +76,39 @@ def test_rules_that_could_be_misread_are_refused(rules):
         PathRules(rules)
 
 
+def test_a_path_that_is_too_long_or_no_utf8_is_read_by_nobody():
+    long = "/admin" + "/a" * 4093
+    assert RULES.find("GET", long) is ADMIN
+    assert RULES.find("GET", f"{long}/a") is None
+    assert RULES.find("GET", long, long.encode().replace(b"a", b"%61")) is ADMIN
+    assert RULES.find("GET", "/admin", b"/%61dmin" + b"?" * 100_000) is ADMIN
+    assert RULES.find("GET", "/a\ufffd", b"/a%ff") is None
+    assert RULES.find("GET", "/a\udcff") is None
+
+
+def test_a_deep_path_is_looked_up_no_oftener_than_rules_are_deep():
+    class Counting(dict):
+        asked = 0
+
+        def __contains__(self, key):
+            self.asked += 1
+            return super().__contains__(key)
+
+    rules = PathRules([PathRule("/a/b/c", ADMIN), PathRule("/a", READ)])
+    rules._rules = counting = Counting(rules._rules)
+    assert rules.find("GET", "/a" + "/b" * 4000) is READ
+    assert counting.asked <= 4
+    assert rules.find("GET", "/A/b/C/d/e") is ADMIN
+    assert rules.find("GET", "/a/b/cd/e") is READ
+    assert rules.find("GET", "/x" * 4000) is None
+
+
+@pytest.mark.parametrize(("path", "found"), [("/", READ), ("/x", READ), ("/x/y/z", READ)])
+def test_a_rule_for_everything_is_for_everything(path, found):
+    assert PathRules([PathRule("/", READ)]).find("GET", path) is found
+    assert PathRules([]).find("GET", path) is None
+
+
 def test_one_text_is_no_collection_of_public_paths():
     with pytest.raises(ValueError, match="collection"):
         PathRules([], public="/health")

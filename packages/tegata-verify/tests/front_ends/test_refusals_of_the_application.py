@@ -22,6 +22,8 @@ from tegata_verify.asgi import AccessMiddleware, let_through
 from tegata_verify.path_rules import PathRule, PathRules
 from tegata_verify.testing import TestIssuer
 
+pytestmark = pytest.mark.anyio
+
 RULES = PathRules([PathRule("/", build_requirement())], public={"/open"})
 
 
@@ -155,3 +157,16 @@ def test_litestar_lets_it_through_when_told_to(issuer, bearer):
     with TestClient(AccessMiddleware(inner, Guard(issuer.verifier()), RULES)) as client:
         answer = client.get("/brew", headers=bearer)
     assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+
+
+async def test_a_connection_of_an_unknown_kind_does_not_slip_past(issuer):
+    reached = []
+
+    async def app(scope, receive, send):
+        reached.append(scope["type"])
+
+    guarded = AccessMiddleware(app, Guard(issuer.verifier()), RULES)
+    await guarded({"type": "lifespan"}, None, None)
+    with pytest.raises(ValueError, match="webtransport"):
+        await guarded({"type": "webtransport", "path": "/brew", "headers": []}, None, None)
+    assert reached == ["lifespan"]
