@@ -29,10 +29,24 @@ Headers = list[tuple[str, str]]
 
 
 class Chain:
-    """The running chain. `user` is logged in already; `get` goes straight to nginx, `visit` through the front."""
+    """The running chain. `user` is logged in already; `get` goes straight to nginx, `visit` through the front.
 
-    def __init__(self, pool: Pool, alb: TestAlb, front: FrontLoadBalancer, names: Names, nginx: Nginx) -> None:
+    `documents` publishes the keys. `application_log` is where the application says why it refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        alb: TestAlb,
+        front: FrontLoadBalancer,
+        names: Names,
+        nginx: Nginx,
+        documents: Documents,
+        application_log: Path,
+    ) -> None:
         self.pool, self.alb, self.front, self.names, self.nginx = pool, alb, front, names, nginx
+        self.documents, self.application_log = documents, application_log
         self.pool.add_user("visitor", "Passw0rd!x")
         found = self.pool.log_in("visitor", "Passw0rd!x")
         assert found is not None
@@ -97,7 +111,8 @@ def run_chain(
         names = stack.enter_context(Names())
         port = free_port()
         environment = build_environment(pool, alb, documents)
-        stack.enter_context(serve_application(backs, port, environment, log=directory / "application.log"))
+        log = directory / "application.log"
+        stack.enter_context(serve_application(backs, port, environment, log=log))
         config = configure(directory, back_port=port, resolver_port=names.port, **configuration)
         running = stack.enter_context(Nginx(program, directory, config))
         front = FrontLoadBalancer(
@@ -108,7 +123,15 @@ def run_chain(
             unauthenticated=unauthenticated,
             login_page=login_page,
         )
-        yield Chain(pool, alb, stack.enter_context(front), names, running)
+        yield Chain(
+            pool=pool,
+            alb=alb,
+            front=stack.enter_context(front),
+            names=names,
+            nginx=running,
+            documents=documents,
+            application_log=log,
+        )
 
 
 def build_environment(pool: Pool, alb: TestAlb, documents: Documents) -> dict[str, str]:

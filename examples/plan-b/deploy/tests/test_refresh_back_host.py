@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import socket
@@ -31,15 +32,16 @@ echo "$*" >>"$STORE.asked"
 cat "$STORE" || exit 254
 """
 
-# The same through boto3, for a Parameter Store that somebody else wrote.
-AWS_WITH_BOTO3 = f"""#!{sys.executable}
-import os, sys
-import boto3
-client = boto3.client("ssm", endpoint_url=os.environ["SSM"])
+# The same for a Parameter Store that somebody else wrote, by AWS's protocol.
+AWS_BY_HTTP = f"""#!{sys.executable}
+import json, os, sys, urllib.request
+headers = json.loads(os.environ["SSM_HEADERS"])
+headers["X-Amz-Target"] = "AmazonSSM.GetParameter"
+request = urllib.request.Request(os.environ["SSM"], json.dumps({{"Name": sys.argv[4]}}).encode(), headers)
 try:
-    print(client.get_parameter(Name=sys.argv[4])["Parameter"]["Value"])
-except client.exceptions.ParameterNotFound:
-    sys.exit(254)
+    print(json.load(urllib.request.urlopen(request))["Parameter"]["Value"])
+except urllib.error.HTTPError as error:
+    sys.exit(254 if b"ParameterNotFound" in error.read() else 255)
 """
 
 # nginx, but for the signal to reload: as when the master belongs to somebody else.
@@ -313,15 +315,20 @@ def test_a_variable_that_is_missing_is_named(instance: Instance, name: str) -> N
 
 
 def test_the_name_comes_from_ssm(instance: Instance, stand_in) -> None:
-    put_program(instance.aws, AWS_WITH_BOTO3)
-    surroundings = {**stand_in.environment(), "SSM": stand_in.moto_url}
-    parameters = stand_in.client("ssm", endpoint_url=stand_in.moto_url)
-    assert instance.refresh(TRIES="1", **surroundings) == 1
-    parameters.put_parameter(Name=PARAMETER, Value="back-1.plan-b.internal", Type="String")
-    assert instance.refresh(TRIES="1", **surroundings) == 0
-    parameters.delete_parameters(Names=[PARAMETER])
-    parameters.close()
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=test/20260101/{stand_in.region}/ssm/aws4_request",
+    }
+    surroundings = {"SSM": stand_in.moto_url, "SSM_HEADERS": json.dumps(headers), "TRIES": "1"}
+    put_program(instance.aws, AWS_BY_HTTP)
+    assert instance.refresh(**surroundings) == 1
+    parameter = {"Name": PARAMETER, "Value": "back-1.plan-b.internal", "Type": "String"}
+    put = {**headers, "X-Amz-Target": "AmazonSSM.PutParameter"}
+    httpx2.post(stand_in.moto_url, json=parameter, headers=put, trust_env=False, timeout=60).raise_for_status()
+    assert instance.refresh(**surroundings) == 0
     assert instance.told() == says("back-1.plan-b.internal")
+    away = {**headers, "X-Amz-Target": "AmazonSSM.DeleteParameter"}
+    httpx2.post(stand_in.moto_url, json={"Name": PARAMETER}, headers=away, trust_env=False).raise_for_status()
 
 
 def unit(name: str) -> configparser.ConfigParser:
