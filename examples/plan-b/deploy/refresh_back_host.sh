@@ -8,7 +8,8 @@
 #   NGINX            the program, by default nginx
 # Ends with 0 if nginx has the name, or will read it when it starts. Otherwise the old name stays:
 #   1 the parameter cannot be read      2 it holds no host name          3 nginx refuses the configuration
-#   4 nginx was not to be reloaded      5 the file cannot be written     64 the variables above are wrong
+#   4 nginx was not to be reloaded      5 the file cannot be written     6 the name has no address
+#   64 the variables above are wrong
 # BACK_HOST_FILE.old is there while a change is under way: a run that was cut off is finished by the next one.
 set -u
 umask 022
@@ -44,7 +45,7 @@ while [ "$try" -lt "${TRIES:-6}" ]; do
     [ "$pause" -le 30 ] || pause=30
   fi
   try=$((try + 1))
-  name=$(timeout 20 aws ssm get-parameter --name "$PARAMETER" --query Parameter.Value --output text) && break
+  name=$(timeout -k 5 20 aws ssm get-parameter --name "$PARAMETER" --query Parameter.Value --output text) && break
   name=
 done
 [ -n "$name" ] || fail 1 "the parameter cannot be read; nothing is changed"
@@ -55,7 +56,7 @@ case $name in
   None | *[!A-Za-z0-9.-]* | .* | -* | *..* | *.-* | *-.* | *. | *-) valid=no ;;
   *) valid=yes ;;
 esac
-if [ "$valid" = no ] || [ "${#name}" -gt 253 ]; then
+if [ "$valid" = no ] || [ "${#name}" -gt 253 ] || printf '%s' "$name" | grep -Eq '[^.]{64}'; then
   fail 2 "the parameter holds no host name; nothing is changed"
 fi
 name=$(printf '%s' "$name" | tr 'A-Z' 'a-z')
@@ -64,6 +65,11 @@ new=$(printf 'set $back_host "%s";' "$name")
 old=$BACK_HOST_FILE.old
 if [ ! -e "$old" ] && [ -f "$BACK_HOST_FILE" ] && [ "$(cat "$BACK_HOST_FILE")" = "$new" ]; then
   exit 0
+fi
+
+# A misspelt name would be 502 for everybody. Without an old one there is nothing to lose.
+if [ -f "$BACK_HOST_FILE" ] && ! timeout -k 1 10 getent ahosts "$name" >/dev/null; then
+  fail 6 "the name in the parameter has no address; the old one stays"
 fi
 
 # An empty .old stands for no file at all.

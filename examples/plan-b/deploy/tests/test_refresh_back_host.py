@@ -44,6 +44,11 @@ except urllib.error.HTTPError as error:
     sys.exit(254 if b"ParameterNotFound" in error.read() else 255)
 """
 
+# Knows every name but one, and asks nobody.
+GETENT = """#!/bin/sh
+[ "$1" = ahosts ] && [ "$2" != misspelt.plan-b.internal ]
+"""
+
 # nginx, but for the signal to reload: as when the master belongs to somebody else.
 NGINX_WITHOUT_RELOAD = """#!/bin/sh
 case "$*" in *"-s reload"*) exit 1 ;; esac
@@ -87,6 +92,7 @@ class Instance:
             )
         )
         (directory / "bin").mkdir()
+        put_program(directory / "bin" / "getent", GETENT)
         self.aws = put_program(directory / "bin" / "aws", AWS)
         self.nginx = nginx
         self.variables = {
@@ -213,6 +219,7 @@ KEPT = {
     "the parameter cannot be read": (1, lambda live: live.store.unlink()),
     "the parameter is empty": (1, lambda live: live.put("")),
     "the parameter holds no name": (2, lambda live: live.put("x; return 200")),
+    "the name has no address": (6, lambda live: live.put("misspelt.plan-b.internal")),
     "nginx refuses the configuration": (
         3,
         lambda live: (live.put(SECOND), live.configuration.write_text(live.configuration.read_text() + "broken")),
@@ -273,6 +280,11 @@ def test_a_pid_left_over_from_another_boot_is_nobodys(instance: Instance) -> Non
     assert instance.refresh() == 0
 
 
+def test_the_first_name_is_taken_even_if_it_has_no_address_yet(instance: Instance) -> None:
+    instance.put("misspelt.plan-b.internal")
+    assert (instance.refresh(), instance.told()) == (0, says("misspelt.plan-b.internal"))
+
+
 def test_nothing_is_left_if_nginx_refuses_the_first_name(instance: Instance) -> None:
     instance.configuration.write_text(instance.configuration.read_text() + "broken")
     instance.put("back-1.plan-b.internal")
@@ -300,7 +312,9 @@ def test_capitals_of_a_generated_name_are_made_small(instance: Instance, name: s
 NO_NAMES = ['x"; return 200 "taken', "a b", "$host", "-a", "a-", "a.-b", "a-.b", "a..b", ".a", "a.", "None", "a;b", "é"]
 
 
-@pytest.mark.parametrize("garbage", [*NO_NAMES, "a" * 254, "line\nanother", "a_b", "a/b", "a:80"])
+@pytest.mark.parametrize(
+    "garbage", [*NO_NAMES, "a." * 127 + "a", f"{'a' * 64}.b", "line\nanother", "a_b", "a/b", "a:80"]
+)
 def test_what_is_no_name_is_refused_and_not_repeated(instance: Instance, garbage: str) -> None:
     instance.put(garbage)
     ran = instance.run()
@@ -342,9 +356,10 @@ def test_systemd_lets_the_script_try_to_the_end_and_starts_nginx_after_it() -> N
     service, nginx = unit("plan-b-back-host.service"), unit("plan-b-nginx.service")
     text = SCRIPT.read_text()
     tries, pause = (int(re.findall(rf"{name}:-(\d+)", text)[0]) for name in ("TRIES", "PAUSE"))
-    asking = int(re.findall(r"timeout (\d+) aws", text)[0])
+    asking = sum(int(part) for part in re.findall(r"timeout -k (\d+) (\d+) aws", text)[0])
+    resolving = sum(int(part) for part in re.findall(r"timeout -k (\d+) (\d+) getent", text)[0])
     waiting = int(re.findall(r"flock -w (\d+)", text)[0])
-    longest = waiting + tries * asking + sum(min(pause * 2**each, 30) for each in range(tries - 1))
+    longest = waiting + resolving + tries * asking + sum(min(pause * 2**each, 30) for each in range(tries - 1))
     assert longest < int(service["Service"]["TimeoutStartSec"])
     assert service["Unit"]["Before"] == "plan-b-nginx.service"
     assert "plan-b-back-host.service" in nginx["Unit"]["After"].split()
