@@ -99,7 +99,7 @@ async def test_ten_thousand_random_kids_cause_a_handful_of_fetches(server, clock
             reasons.add(await refuse(verifier, tokens[n]))
         else:
             # The rules before the key are tested elsewhere; here only their number matters.
-            cache = verifier.verification.keys[server.signer.issuer]
+            cache = verifier.verification.find_cache(server.signer.issuer)
             assert await cache.find_keys(f"guess-{n}") == ()
     assert reasons == {Reason.UNKNOWN_KEY}
     assert server.fetches <= 1 + 1 + 100 // 30
@@ -119,7 +119,7 @@ async def test_the_memory_of_unknown_kids_is_bounded(server, clock):
     for n in range(20):
         clock.now += 1
         await refuse(verifier, server.signer.mint(header={"kid": f"guess-{n}"}))
-    assert len(verifier.verification.keys[server.signer.issuer]._unknown) == 5
+    assert len(verifier.verification.find_cache(server.signer.issuer)._unknown) == 5
 
 
 async def test_a_rotated_key_is_found_at_once(server):
@@ -205,7 +205,7 @@ async def test_an_unchanged_key_set_is_renewed_by_its_etag_and_not_parsed_again(
 
     server.answers["/demo/jwks"] = answer_by_etag
     verifier = server.verifier()
-    cache = verifier.verification.keys[server.signer.issuer]
+    cache = verifier.verification.find_cache(server.signer.issuer)
     before = await cache.find_keys(server.signer.key.kid)
     clock.now += 301
     after = await cache.find_keys(server.signer.key.kid)
@@ -313,7 +313,7 @@ async def test_a_clock_set_back_does_not_keep_us_from_asking_for_a_new_key(serve
     verifier = server.verifier()
     assert await refuse(verifier, server.signer.mint(header={"kid": "later"})) == Reason.UNKNOWN_KEY
     clock.now -= 10_000
-    cache = verifier.verification.keys[server.signer.issuer]
+    cache = verifier.verification.find_cache(server.signer.issuer)
     await cache.find_keys(server.signer.key.kid)
     before = server.fetches
     assert await cache.find_keys("later") == ()
@@ -351,7 +351,7 @@ async def test_discovery_is_asked_again_in_time(server, clock):
     verifier = server.verifier(default_ttl=60, max_ttl=1000)
     for seconds, asked in ((0, 1), (900, 1), (99, 1), (61, 2)):
         clock.now += seconds
-        await verifier.verification.keys[server.signer.issuer].find_keys(None)
+        await verifier.verification.find_cache(server.signer.issuer).find_keys(None)
         assert server.requests["/demo/.well-known/openid-configuration"] == asked
 
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +163,8 @@ class Introspection:
         for kept, seconds in ((self._good, self._policy.active), (self._bad, self._policy.inactive)):
             known = kept.get(digest)
             if known is not None and is_within(known.since, seconds, now) and now < known.expires:
-                kept.move_to_end(digest)
+                with suppress(KeyError):  # pushed out by another thread in between; what was found is true nevertheless
+                    kept.move_to_end(digest)
                 return known
         return None
 
@@ -190,8 +192,9 @@ class Introspection:
         try:
             answer = await self._endpoint.ask(token)
         except NoAnswer as error:
-            wait = min(max(error.retry_after_seconds or 0, self._policy.retry), _MAX_RETRY_AFTER_SECONDS)
-            self._failed = self._clock(), wait
+            if not error.is_about_token:  # else one made-up token after the other would keep all others out
+                wait = min(max(error.retry_after_seconds or 0, self._policy.retry), _MAX_RETRY_AFTER_SECONDS)
+                self._failed = self._clock(), wait
             _log.warning("issuer %s did not answer about a token: %s", self.rules.issuer, error)
             raise
         self._failed = None

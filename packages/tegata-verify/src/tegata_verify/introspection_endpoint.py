@@ -21,14 +21,19 @@ from tegata_verify.strict_json import MalformedJson, parse_json_object
 
 _DISCOVERY_KEPT_SECONDS = 3600
 _GONE = (404, 405, 410)
+_ABOUT_ONE_TOKEN = (400, 413, 414, 422, 431)  # RFC 9110 §15.5, RFC 6585 §5: the issuer answers, but not to this
 
 
 class NoAnswer(Exception):
-    """The issuer did not say anything about the token; the text says why, for logs, and holds no token."""
+    """The issuer did not say anything about the token; the text says why, for logs, and holds no token.
 
-    def __init__(self, text: str, *, retry_after_seconds: float | None = None) -> None:
+    `is_about_token` tells that another token may well get an answer.
+    """
+
+    def __init__(self, text: str, *, retry_after_seconds: float | None = None, is_about_token: bool = False) -> None:
         super().__init__(text)
         self.retry_after_seconds = retry_after_seconds
+        self.is_about_token = is_about_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,11 @@ class IntrospectionEndpoint:
                 if response.status_code in _GONE:
                     self._discovered = None  # it may have moved: the metadata know
                 wait = find_retry_after(response.headers, self._clock())
-                raise NoAnswer(f"status {response.status_code}", retry_after_seconds=wait)
+                raise NoAnswer(
+                    f"status {response.status_code}",
+                    retry_after_seconds=wait,
+                    is_about_token=response.status_code in _ABOUT_ONE_TOKEN,
+                )
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise NoAnswer("a compressed answer")
             return _parse(await self._read(response))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
 from tegata_verify.errors import KeysUnavailable, Reason
+from tegata_verify.locks import ForkSafeLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class LocalProofMemory:
             raise ValueError("capacity and per_key: positive, and per_key the smaller one")
         self._capacity = capacity
         self._per_key = per_key
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._lock = ForkSafeLock()
+        self._seen: OrderedDict[str, UsedProof] = OrderedDict()
         self._of_key: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -72,16 +72,18 @@ class LocalProofMemory:
                 return False
             if len(self._seen) >= self._capacity or self._of_key[proof.thumbprint] >= self._per_key:
                 raise KeysUnavailable(1, "too many proofs", reason=Reason.MEMORY_UNAVAILABLE)
-            self._seen[proof.digest] = (proof.seen_at + proof.keep_seconds, proof.thumbprint)
+            self._seen[proof.digest] = proof
             self._of_key[proof.thumbprint] += 1
             return True
 
     def _forget_old(self, now: float) -> None:
-        # All are kept equally long, so the oldest stand in front.
+        # All are kept equally long, so the oldest stand in front. One that was seen long after now, by a clock that was
+        # set back since, is not good at this time, and must not stay in front of the others till its own comes.
         while self._seen:
-            digest, (until, thumbprint) = next(iter(self._seen.items()))
-            if now < until:
+            digest, proof = next(iter(self._seen.items()))
+            if abs(now - proof.seen_at) < proof.keep_seconds:
                 return
+            thumbprint = proof.thumbprint
             del self._seen[digest]
             self._of_key[thumbprint] -= 1
             if not self._of_key[thumbprint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -21,9 +22,11 @@ class SingleFlight(Generic[Key, Answer]):
 
     def __init__(self) -> None:
         self._running: dict[Key, asyncio.Task[Answer]] = {}
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         """Return how many are under way."""
+        self._forget_lost()
         return len(self._running)
 
     def is_running(self, key: Key) -> bool:
@@ -46,6 +49,14 @@ class SingleFlight(Generic[Key, Answer]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_lost(self) -> None:
+        # What ran in a loop that was left, or in the process we were forked from, will never land.
+        if self._process != os.getpid():
+            self._process, self._running = os.getpid(), {}
+        for key, task in list(self._running.items()):
+            if task.done() or not task.get_loop().is_running():
+                self._running.pop(key, None)
 
     def _find(self, key: Key) -> asyncio.Task[Answer] | None:
         task = self._running.get(key)

@@ -33,6 +33,9 @@ _KNOWN_HEADER_BYTES = 1024
 _REMEMBERED_SECONDS = 60  # also for how long a token outlives the withdrawal of its key from our copy
 
 
+_Trusted = tuple[Generic, JwksCache]
+
+
 class Pending(NamedTuple):
     """A token that is good if its issuer's key `kid` signed it and its claims are in order."""
 
@@ -72,8 +75,9 @@ class Verification:
     ) -> None:
         policy = cache_policy or CachePolicy()
         self.issuers = issuers
-        self._rules = _index_rules(issuers)
-        self.keys = {rules.name: _build_cache(rules, transport, clock, policy) for rules in issuers}
+        # Not by name: rules for different tenants or services may have one, and be told different addresses.
+        self.caches = tuple(_build_cache(rules, transport, clock, policy) for rules in issuers)
+        self._trusted = _index_rules(issuers, self.caches)
         self.memory = TokenMemory(max_tokens=remembered_tokens, max_bytes=remembered_bytes)
         self.clock = clock
         # Discovery and keys are two fetches; whoever waits for another thread's must outlast both.
@@ -94,9 +98,9 @@ class Verification:
         if known is not None:
             return known
         unverified = parse_token(token, max_bytes=self._max_token_bytes, known_headers=self._headers)
-        rules = self._find_rules(unverified.claims.get("iss"))
+        rules, cache = self._find_trusted(unverified.claims.get("iss"))
         algorithm, kid = check_header(unverified.header, rules)
-        return Pending(unverified, rules, self.keys[rules.name], algorithm, kid, digest, len(token))
+        return Pending(unverified, rules, cache, algorithm, kid, digest, len(token))
 
     def finish(self, pending: Pending, keys: tuple[VerificationKey, ...]) -> Principal:
         """Return who acts; `keys` are those that the cache has for the token. Raises `TokenError`. RFC 9068 §4."""
@@ -122,12 +126,16 @@ class Verification:
                 self._headers.clear()
             self._headers[pending.token.header_segment] = pending.token.header
 
-    def _find_rules(self, issuer: object) -> Generic:
-        rules = self._rules.get(issuer) if isinstance(issuer, str) else None
-        rules = rules or self._rules.get(_ANY_ISSUER)
-        if rules is None:
+    def find_cache(self, issuer: str | None) -> JwksCache:
+        """Return the keys for tokens with this `iss`. Raises `TokenError`."""
+        return self._find_trusted(issuer)[1]
+
+    def _find_trusted(self, issuer: object) -> _Trusted:
+        found = self._trusted.get(issuer) if isinstance(issuer, str) else None
+        found = found or self._trusted.get(_ANY_ISSUER)
+        if found is None:
             raise TokenError(Reason.UNKNOWN_ISSUER)
-        return rules
+        return found
 
 
 class Trusting:
@@ -146,14 +154,14 @@ class Trusting:
         return self.verification.clock
 
 
-def _index_rules(issuers: tuple[Generic, ...]) -> dict[str | None, Generic]:
-    """Return the rules for each value of `iss`. Raises `ValueError` where two rules could be meant."""
-    index: dict[str | None, Generic] = {}
-    for rules in issuers:
+def _index_rules(issuers: tuple[Generic, ...], caches: tuple[JwksCache, ...]) -> dict[str | None, _Trusted]:
+    """Return rules and keys for each value of `iss`. Raises `ValueError` where two rules could be meant."""
+    index: dict[str | None, _Trusted] = {}
+    for rules, cache in zip(issuers, caches, strict=True):
         for name in rules.accepted_issuers or (_ANY_ISSUER,):
             if name in index:
                 raise ValueError("name each issuer once, and at most one without a name")
-            index[name] = rules
+            index[name] = rules, cache
     if not index:
         raise ValueError("name at least one issuer")
     return index

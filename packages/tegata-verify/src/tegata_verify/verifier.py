@@ -63,5 +63,5 @@ class Verifier(Trusting):
 
     async def aclose(self) -> None:
         """Stop fetches that are still under way; nothing else needs closing."""
-        for cache in self.verification.keys.values():
+        for cache in self.verification.caches:
             await cache.aclose()

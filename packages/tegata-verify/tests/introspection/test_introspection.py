@@ -284,6 +284,38 @@ async def test_retry_after_of_the_issuer_is_kept_to_within_a_minute(endpoint):
     assert error.retry_after_seconds == 60
 
 
+@pytest.mark.parametrize("status", [400, 413, 414, 422, 431])
+async def test_a_token_that_the_issuer_chokes_on_keeps_no_other_out(endpoint, status):
+    endpoint.answer("good")
+    introspection = endpoint.introspection()
+    endpoint.broken = httpx2.Response(status)
+    with pytest.raises(KeysUnavailable):
+        await introspection.find_principal("made-up")
+    endpoint.broken = None
+    assert (await introspection.find_principal("good")).subject == "user-1"
+
+
+def test_questions_of_event_loops_that_were_left_do_not_count(endpoint):
+    endpoint.answer("good")
+    introspection = endpoint.introspection(policy={"max_questions": 2})
+    left, asking = [], []
+    for number in range(2):
+        loop, endpoint.gate = asyncio.new_event_loop(), asyncio.Event()
+        asking.append(loop.create_task(introspection.find_principal(f"token-{number}")))
+        while len(endpoint.seen) <= number:
+            loop.run_until_complete(asyncio.sleep(0.001))
+        left.append(loop)
+    endpoint.gate = asyncio.Event()
+    endpoint.gate.set()
+    assert asyncio.run(introspection.find_principal("good")).subject == "user-1"
+    for loop in left:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+
+
 @pytest.mark.parametrize("stale", [0, 600])
 async def test_through_an_outage_an_old_answer_serves_only_where_that_was_allowed(endpoint, stale):
     endpoint.answer("opaque", exp=endpoint.now + 400)

@@ -224,6 +224,30 @@ def test_what_would_let_strangers_in_cannot_be_configured(tenant, more):
         EntraId(tenant, [API], **more)
 
 
+async def test_two_shared_registrations_of_one_name_each_have_their_own_keys():
+    """Both are called `{tenantid}`: one API for one tenant, another, with keys of its own, for the other."""
+    own = f"{LOGIN}/{OTHER}/discovery/v2.0/keys?appid={SPA}"
+    template = f"{LOGIN}/{{tenantid}}/v2.0"
+    documents = {
+        f"{LOGIN}/organizations/v2.0/.well-known/openid-configuration": lambda: {
+            "issuer": template,
+            "jwks_uri": f"{LOGIN}/organizations/discovery/v2.0/keys",
+        },
+        f"{LOGIN}/organizations/discovery/v2.0/keys": lambda: of_key({"issuer": template}, PUBLISHED()),
+        own: lambda: {"keys": [public_key("own", kid="own")]},
+    }
+    first = EntraId("organizations", [API], tenants=[TENANT])
+    second = EntraId("organizations", [API], tenants=[OTHER], jwks_uri=own)
+    for rules in ([first, second], [second, first]):
+        verifier = Verifier(*rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
+        assert (await verifier.verify(V2.mint())).tenant == TENANT
+        of_other = {"iss": V2.access[1]["iss"].replace(TENANT, OTHER), "tid": OTHER}
+        assert (await verifier.verify(V2.mint(of_other, {"kid": "own"}))).tenant == OTHER
+        with pytest.raises(TokenError) as caught:
+            await verifier.verify(V2.mint(of_other))
+        assert caught.value.reason == Reason.UNKNOWN_KEY
+
+
 def test_two_rules_for_one_tenant_are_a_mistake():
     with pytest.raises(ValueError, match=r"once|twice|two"):
         Verifier(EntraId(TENANT, [API]), EntraId(TENANT.upper(), [SPA]))

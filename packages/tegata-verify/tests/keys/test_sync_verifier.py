@@ -159,7 +159,7 @@ def test_both_kinds_of_verifier_share_keys_and_tokens(issuer, published):
 
 def test_a_forked_process_verifies_by_itself_even_if_locks_were_held(verifier, published, issuer):
     verifier.verify(issuer.mint())
-    cache = verifier.verification.keys[issuer.issuer]
+    cache = verifier.verification.find_cache(issuer.issuer)
     issuer.rotate()
     fresh = issuer.mint(subject="child")
     # Another thread holds each lock at the moment of the fork, as a busy server's would.

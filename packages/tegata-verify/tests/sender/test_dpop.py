@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tegata_verify import (
     SyncGuard,
     TokenError,
     UseDpopNonce,
+    UsedProof,
 )
 from tegata_verify.testing import TestIssuer
 
@@ -342,6 +344,26 @@ async def test_a_proof_is_remembered_as_long_as_its_time_lasts(bench):
     bench.now += 1
     with refused(Reason.WRONG_PROOF, InvalidDpopProof, "iat"):
         await bench.authorize(proof)
+
+
+def test_a_clock_that_was_ahead_for_a_moment_does_not_stop_the_memory_from_forgetting():
+    memory = LocalProofMemory(capacity=4, per_key=4)
+
+    def see(name, now):
+        return memory.remember(UsedProof(name, "thumbprint", seen_at=now, keep_seconds=80))
+
+    assert see("ahead", NOW + 86_400)
+    for step in range(20):
+        assert see(f"proof-{step}", NOW + 40 * step)
+    assert len(memory) <= 4
+    assert not see("proof-19", NOW + 40 * 19)
+
+
+def test_a_clock_that_is_set_back_a_little_forgets_nothing():
+    memory = LocalProofMemory()
+    proof = UsedProof("digest", "thumbprint", seen_at=NOW, keep_seconds=80)
+    assert memory.remember(proof)
+    assert not memory.remember(replace(proof, seen_at=NOW - 79))
 
 
 async def test_a_request_without_a_good_token_leaves_no_trace_in_the_memory(bench):
