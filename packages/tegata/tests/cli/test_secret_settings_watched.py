@@ -165,9 +165,14 @@ def test_figures_are_written_for_cloudwatch_too_if_a_setting_says_so(
     assert counted(figures)["tegata_secret_fetch_failures", ("throttled",)] == 1
 
 
-def test_how_long_a_secret_is_used_is_said_by_a_setting() -> None:
-    settings = Settings.from_environment({"TEGATA_SECRET_CACHE_SECONDS": "7"})
+def test_how_long_a_secret_is_used_and_a_refused_login_waits_is_said_by_settings() -> None:
+    settings = Settings.from_environment({"TEGATA_SECRET_CACHE_SECONDS": "7", "TEGATA_SECRET_WAIT_SECONDS": "0.5"})
     secrets = process_secrets(settings)
     cache, _ = secrets.hold(settings).reach("env:ANY")
+    logins = secrets.logins("env:ANY")
+    sources = (logins.source("db.example", 5432, ""), logins.sync_source("db.example", 5432, ""))
     secrets.let_go(settings)
-    assert cache.policy.ttl == 7
+    assert (cache.policy.ttl, cache.policy.budget) == (7, 0.5)
+    assert [source._budget for source in sources] == [0.5, 0.5]  # type: ignore[attr-defined]
+    usual = Settings()
+    assert usual.secret_wait_seconds < usual.database_pool_wait_seconds

@@ -47,6 +47,7 @@ def process_secrets(
         environ=environ,
         allow_unverified_tls=settings.allow_unverified_database_tls,
         cache_seconds=settings.secret_cache_seconds,
+        wait_seconds=settings.secret_wait_seconds,
     )
 
 

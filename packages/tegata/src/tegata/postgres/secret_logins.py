@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from tegata_credentials.observer import Observer
     from tegata_credentials.secret_service.service import SecretService
 
-# A refused login waits so long for the end of a rotation: less than the pool gives a connection.
-_BUDGET_SECONDS = 2.0
-
 
 class ProcessSecrets:
     """What a process reads of secrets while it runs, through one service. Belongs to one event loop.
@@ -33,10 +30,12 @@ class ProcessSecrets:
         environ: Mapping[str, str] = os.environ,
         allow_unverified_tls: bool = False,
         cache_seconds: float = 300.0,
+        wait_seconds: float = 2.0,
     ) -> None:
         self._observer = observer
         self._environ = environ
-        self._cache_seconds = cache_seconds
+        # A refused login waits so long for the end of a rotation: less than the pool gives a connection.
+        self._policy = (cache_seconds, wait_seconds)
         self._allow_unverified_tls = allow_unverified_tls
         self._service: SecretService | None = None
         self._holders: set[int] = set()
@@ -60,7 +59,8 @@ class ProcessSecrets:
 
         if self._service is None:
             source = ReferencedSecrets({"env": Environment(self._environ)})
-            self._service = SecretService(source, policy=CachePolicy(ttl=self._cache_seconds), observer=self._observer)
+            ttl, budget = self._policy
+            self._service = SecretService(source, policy=CachePolicy(ttl=ttl, budget=budget), observer=self._observer)
             self._close = weakref.finalize(self, self._service.close)
         self._holders.add(id(holder))
         return self._service
@@ -91,7 +91,7 @@ class SecretPasswords:
 
         key = (host, port)
         if key not in self._sources:
-            self._sources[key] = SecretLogin(self._secrets.hold(self), self.reference, budget=_BUDGET_SECONDS)
+            self._sources[key] = SecretLogin(self._secrets.hold(self), self.reference)
         return self._sources[key]
 
     def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:

@@ -88,6 +88,14 @@ class Settings(BaseModel):
         description="How long a secret that a running process asks for is used before it is read again. A login that "
         "the database refuses has it read at once; while the store does not answer, what is known is used for a day.",
     )
+    secret_wait_seconds: float = Field(
+        2.0,
+        ge=0,
+        le=30,
+        description="How long a login that the database refuses, although the store has just confirmed its secret, "
+        "waits for the end of a rotation before it fails. Less than TEGATA_DATABASE_POOL_WAIT_SECONDS: else requests "
+        "are answered 503 meanwhile. More with a single user, whose password and secret change one after the other.",
+    )
     database_azure_client_id: str | None = Field(
         None, description="The user-assigned identity to ask tokens for; without it the system-assigned one."
     )
