@@ -144,7 +144,7 @@ def test_status_of_a_secret_that_is_not_there_says_so_and_goes_on(made: Place) -
     assert shown.exit_code == 1
     assert "maintenance-database  file:" in shown.output
     assert "cannot be told: secret maintenance: not_found" in shown.output
-    assert "`tegata secrets create maintenance-database` makes it" in shown.output
+    assert "`tegata secrets create maintenance-database --at ADDRESS-OF-THE-DATABASE` makes it" in shown.output
     assert "AWSCURRENT" in shown.output
 
 

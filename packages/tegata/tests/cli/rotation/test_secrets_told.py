@@ -136,6 +136,39 @@ def test_of_a_single_user_it_is_said_only_where_its_password_was_not_changed_yet
     assert (result.state, bool(result.still_valid)) == ("failed", is_told)
 
 
+@pytest.mark.parametrize(
+    ("spec", "made"),
+    [
+        ("strategy: signing-keys", "`tegata secrets create new` makes it"),
+        (
+            "strategy: alternating-users, group: shop, administrator: 'file:/nowhere'",
+            "`tegata secrets create new --at ADDRESS-OF-THE-DATABASE` makes it",
+        ),
+        (
+            "strategy: single-user, administrator: 'file:/nowhere'",
+            "`tegata secrets create new < FILE-WITH-THE-VALUE` makes it",
+        ),
+    ],
+    ids=["keys", "two users", "one user"],
+)
+@pytest.mark.parametrize("words", [("rotate",), ("rotate", "--due"), ("rollback", "--yes"), ("status",)], ids=" ".join)
+def test_of_a_secret_that_never_was_it_is_said_how_it_is_made(
+    operator: Operator, words: tuple[str, ...], spec: str, made: str
+) -> None:
+    operator.knows("new", spec=spec)
+    done = operator.run(*words, *(() if "--due" in words else ("new",)))
+    assert done.exit_code == 1, done.output
+    assert "not_found" in done.stdout
+    assert f"if there never was one: {made}" in done.stdout
+
+
+def test_of_an_administrators_secret_that_is_missing_nothing_is_said_of_making_this_one(operator: Operator) -> None:
+    operator.knows("db", spec="strategy: alternating-users, group: shop, administrator: 'file:/nowhere'")
+    value = {"username": "shop_b", "password": "x", "host": "127.0.0.1", "port": 1}
+    FileVersions(operator.directory).create("db", HiddenText(json.dumps(value)))
+    assert "tegata secrets create" not in operator.run("rotate", "db").output
+
+
 def figures_in(done: Result) -> dict[str, object]:
     found: dict[str, object] = {}
     for line in done.stderr.splitlines():

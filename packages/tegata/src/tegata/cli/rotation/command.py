@@ -14,7 +14,7 @@ from tegata.cli.failures import OK, USAGE, CommandFailure
 from tegata.cli.rotation.creating import create, without_rest
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.known import known_secret, known_secrets
-from tegata.cli.rotation.running import Result, attempt, due, is_misconfigured, roll_back, rotate_due
+from tegata.cli.rotation.running import Result, attempt, cure_of_absence, due, is_misconfigured, roll_back, rotate_due
 from tegata.cli.rotation.stores import Stores
 from tegata.cli.rotation.telling import (
     Standing,
@@ -27,7 +27,7 @@ from tegata.cli.rotation.telling import (
 )
 from tegata.settings import Settings
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
-from tegata_credentials.errors import CredentialError
+from tegata_credentials.errors import CredentialError, SecretNotFound
 from tegata_credentials.observer import WrittenAudit
 from tegata_credentials.rotation.driver import Patience
 from tegata_credentials.rotation.plans import AlternatingUsersPlan
@@ -98,7 +98,8 @@ def _standing(stores: Stores, secret: RotatedSecret, *, probe: bool) -> Standing
         driver, id_ = stores.driver_of(secret)
         return Standing(secret, due(stores, secret), driver.status(id_, probe=probe))
     except CredentialError as error:
-        return Standing(secret, problem=str(error), is_misconfigured=is_misconfigured(error))
+        cure = cure_of_absence(secret) if isinstance(error, SecretNotFound) else ""
+        return Standing(secret, problem=str(error), cure=cure, is_misconfigured=is_misconfigured(error))
 
 
 def _confirm(secret: RotatedSecret) -> None:

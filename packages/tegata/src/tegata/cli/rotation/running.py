@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from tegata.cli.rotation.documents import RotatedSecret
 from tegata.cli.rotation.stores import Stores
-from tegata_credentials.errors import CredentialError, SecretThrottled, SecretUnavailable
+from tegata_credentials.errors import CredentialError, SecretNotFound, SecretThrottled, SecretUnavailable
 from tegata_credentials.rotation.driver import Outcome, RotationDriver
 from tegata_credentials.rotation.errors import (
     DatabaseConnectionError,
@@ -22,7 +22,7 @@ from tegata_credentials.rotation.errors import (
     RotationError,
     TestFailed,
 )
-from tegata_credentials.rotation.plans import PlanError, SingleUserPlan
+from tegata_credentials.rotation.plans import AlternatingUsersPlan, GenericTokenPlan, PlanError, SingleUserPlan
 from tegata_credentials.rotation.ports import Labels
 from tegata_credentials.versions import CURRENT
 
@@ -36,7 +36,7 @@ _BEFORE_THE_CHANGE = (DatabaseConnectionError, PasswordUpdateError, TestFailed)
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one secret. `reason` says why it waits or failed, `still_valid` what works all the same, if that
-    is known."""
+    is known, and `cure` what else may have to be done first."""
 
     name: str
     state: State
@@ -45,6 +45,7 @@ class Result:
     retry_after: float | None = None
     reason: str = ""
     still_valid: str = ""
+    cure: str = ""
     act: Act = "rotate"
 
 
@@ -156,6 +157,8 @@ def _failed(secret: RotatedSecret, error: CredentialError, before: Labels | None
         "needs_a_person",
         reason=str(error),
         still_valid=_still_valid(secret, error, before),
+        # Of the secret itself nothing was found: another one may be missing later.
+        cure=cure_of_absence(secret) if before is None and isinstance(error, SecretNotFound) else "",
         act=act,
     )
     if isinstance(error, NotYet):
@@ -167,6 +170,15 @@ def _failed(secret: RotatedSecret, error: CredentialError, before: Labels | None
     else:
         passes = isinstance(error, _PASSES)
     return replace(told, state="failed") if passes else told
+
+
+def cure_of_absence(secret: RotatedSecret) -> str:
+    """Return how a secret is made that never was."""
+    if secret.reference.scheme != "file":
+        return "if there never was one, make it with the tools of its store"
+    at = " --at ADDRESS-OF-THE-DATABASE" if isinstance(secret.plan, AlternatingUsersPlan) else ""
+    typed = " < FILE-WITH-THE-VALUE" if isinstance(secret.plan, GenericTokenPlan | SingleUserPlan) else ""
+    return f"if there never was one: `tegata secrets create {secret.name}{at}{typed}` makes it"
 
 
 def _still_valid(secret: RotatedSecret, error: CredentialError | None, before: Labels | None) -> str:

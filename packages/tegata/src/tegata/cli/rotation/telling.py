@@ -68,7 +68,7 @@ def lines_of(result: Result) -> Iterator[str]:
                 yield f"  {_still_true(result)}".rstrip()
         case "needs_a_person":
             yield f"{name}: not {_DONE[result.act]}, and trying again alone will not help: {said}"
-            yield f"  {_still_true(result)}Next: {_NEXT[result.act].format(name=name)}"
+            yield f"  {_still_true(result)}Next: {result.cure or _NEXT[result.act].format(name=name)}"
 
 
 def _still_true(result: Result) -> str:
@@ -95,6 +95,7 @@ class Standing:
     due: Due | None = None
     status: SecretStatus | None = None
     problem: str = ""
+    cure: str = ""
     is_misconfigured: bool = False
 
     def labels(self, now: float) -> Sequence[LabelStatus]:
@@ -124,8 +125,8 @@ def lines_of_standing(standing: Standing, now: float) -> Iterator[str]:
     yield f"{secret.name}  {secret.reference}  {secret.plan.strategy}, {when}"
     if standing.status is None or standing.due is None:
         yield f"  cannot be told: {standing.problem}"
-        if secret.reference.scheme == "file" and ": not_found (" in standing.problem:
-            yield f"  if there never was one: `tegata secrets create {secret.name}` makes it"
+        if standing.cure:
+            yield f"  {standing.cure}"
         return
     for label in standing.labels(now):
         yield f"  {_label(label)}"
