@@ -9,7 +9,8 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest as DjangoRequest
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.urls import URLPattern, path
 
 from tegata_verify import asgi, wsgi
 from tegata_verify.errors import AccessError
@@ -23,7 +24,8 @@ View = Callable[..., Any]
 class Access:
     """Guards views. A `SyncGuard` serves plain and async views, a `Guard` async ones only.
 
-    Class-based views: `@method_decorator(access.requires(scope="read"), name="dispatch")`.
+    Class-based views: `@method_decorator(access.requires(scope="read"), name="dispatch")`. With a guard that
+    describes the service (RFC 9728) put `*access.urls()` into the `urlpatterns` of the root.
 
     >>> from tegata_verify.testing import TestIssuer
     >>> access = Access(SyncGuard(TestIssuer().verifier()))
@@ -47,6 +49,17 @@ class Access:
             return self._guard_plain(view, requirement, self.guard)
 
         return decorate
+
+    def urls(self) -> list[URLPattern]:
+        """Return the address of the guard's description of the service, nothing if it has none. RFC 9728 §3.1."""
+        resource = self.guard.parts.resource
+        return [] if resource is None else [path(resource.metadata_path.lstrip("/"), self._describe_service)]
+
+    def _describe_service(self, request: DjangoRequest) -> HttpResponse:
+        description = self.guard.describe(request.path)
+        if description is None or request.method not in ("GET", "HEAD", "OPTIONS"):
+            return HttpResponseNotAllowed(["GET", "HEAD", "OPTIONS"])
+        return HttpResponse(description.body, headers=dict(description.headers))
 
     def _guard_plain(self, view: View, requirement: Any, guard: SyncGuard) -> View:
         @wraps(view)

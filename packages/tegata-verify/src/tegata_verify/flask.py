@@ -17,7 +17,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Access:
-    """Guards views of Flask applications. `install` answers the refusals.
+    """Guards views of Flask applications. `install` answers the refusals and serves the guard's description.
 
     >>> from tegata_verify.testing import TestIssuer
     >>> access, app = Access(SyncGuard(TestIssuer().verifier())), Flask("beers")
@@ -34,8 +34,20 @@ class Access:
         self.guard = guard
 
     def install(self, app: Flask) -> None:
-        """Answer refusals in this application, also those that views raise themselves."""
+        """Answer refusals in this application, also those that views raise themselves; serve the guard's description.
+
+        An application that is mounted below a path cannot serve it: its address is counted from the host's root.
+        """
         app.register_error_handler(AccessError, self._refuse)
+        resource = self.guard.parts.resource
+        if resource is not None:
+            app.add_url_rule(
+                resource.metadata_path,
+                "tegata_verify.description",
+                self._describe_service,
+                methods=["GET", "OPTIONS"],
+                provide_automatic_options=False,
+            )
 
     def requires(self, **needed: Any) -> Callable[[View], View]:
         """Return a decorator; the arguments are those of `build_requirement`. It stands below the route's."""
@@ -55,6 +67,11 @@ class Access:
             return guarded  # type: ignore[return-value]  # wraps keeps what the view shows
 
         return decorate
+
+    def _describe_service(self) -> Response:
+        description = self.guard.describe(request.path)
+        assert description is not None
+        return Response(description.body, headers=dict(description.headers))
 
     def _refuse(self, error: AccessError) -> Response:
         refusal = self.guard.refuse(error)

@@ -157,7 +157,7 @@ def _through_django(access: for_django.Access, show: Callable[..., Any]) -> Ask:
 
     chosen = choose_async if inspect.iscoroutinefunction(show) else choose
     addresses = ModuleType("addresses")
-    addresses.urlpatterns = [path(where, chosen) for where in ("beers", "cellar")]  # type: ignore[attr-defined]
+    addresses.urlpatterns = [*access.urls(), *(path(where, chosen) for where in ("beers", "cellar"))]
 
     def ask(method: str, where: str, headers: Headers) -> Answer:
         joined: dict[str, str] = {}

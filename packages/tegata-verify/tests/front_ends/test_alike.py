@@ -161,3 +161,14 @@ def test_each_front_end_asks_for_a_nonce_and_takes_a_proof_once(services, front_
 def test_two_tokens_are_none(services, front_end):
     answer = services(front_end, "bearer")("GET", "/beers", bearer(scope="read")() * 2)
     assert (answer.status, answer.body["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_each_front_end_serves_what_its_challenge_names(services, front_end):
+    where = "/.well-known/oauth-protected-resource"
+    for method in ("GET", "OPTIONS"):
+        answer = services(front_end, "described")(method, where, [])
+        assert (answer.status, answer.body["resource"]) == (200, HOST)
+        assert answer.body["authorization_servers"] == [ISSUER.issuer]
+        assert answer.all("content-type") == ["application/json"]
+        assert answer.all("access-control-allow-origin") == ["*"]
