@@ -188,8 +188,8 @@ class Settings(BaseModel):
         False,
         description="`tegata serve` and `tegata worker` write the figures of secrets and rotations as JSON lines on "
         "standard output as well, in the embedded format of which CloudWatch Logs makes metrics (namespace "
-        "Tegata/Credentials). `tegata secrets` writes them on standard error, where it otherwise writes a plain line "
-        "for each access and change.",
+        "Tegata/Credentials). `tegata secrets rotate`, `create`, `status` and `rollback` write them on standard "
+        "error, where they otherwise write a plain line for each access and change.",
     )
     allow_loopback_http: bool = Field(
         False,
