@@ -24,6 +24,7 @@ CERTIFICATE_HEADER = "X-Client-Cert"
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _FILE = re.compile(r"/[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 _PATH = re.compile(r"/[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*")
+_ADDRESS = re.compile(r"[0-9a-f.:]+(?:/[0-9]+)?", re.IGNORECASE)  # no zone; the module ipaddress judges the rest
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
@@ -58,6 +59,8 @@ class NginxConfiguration:
     reloaded: for a back whose addresses stay, as a Network Load Balancer's do and an Application Load Balancer's do
     not. 0 opens a connection for each request, to an address that is asked for again and again.
 
+    `user` is whom the workers run as if root starts nginx, with the group of that name unless `group` is given.
+
     >>> "proxy_ssl_verify on;" in build_configuration(NginxConfiguration("back.internal", ["10.0.0.0/24"]))
     True
     """
@@ -83,6 +86,7 @@ class NginxConfiguration:
     read_seconds: int = 60
     workers: int = 0
     user: str | None = None
+    group: str | None = None
     run_directory: str = "/run/plan-b-nginx"
     access_log: str = "/var/log/nginx/access.log"
     error_log: str = "/var/log/nginx/error.log"
@@ -99,17 +103,25 @@ class NginxConfiguration:
             _check_text(name, getattr(self, name), _FILE)
         _check_text("health_path", self.health_path, _PATH)
         for name in ("listen_address", "resolver"):
-            if "%" in str(ip_address(getattr(self, name))):
-                raise ValueError(f"{name}: an address without a zone")
+            _check_text(name, getattr(self, name), _ADDRESS)
+            ip_address(getattr(self, name))
         for name, (least, most) in _NUMBERS.items():
             _check_number(name, getattr(self, name), least, most)
         if self.mutual_tls is not None and self.mutual_tls.port == self.listen_port:
             raise ValueError("mutual_tls: a port of its own")
+        if self.group is not None and self.user is None:
+            raise ValueError("group: of which user?")
         if self.back_keepalive and self.back_host_file is not None:
             raise ValueError("back_keepalive: not with a name that changes")
 
 
-_OPTIONAL_TEXTS = {"back_host_file": _FILE, "back_ca": _FILE, "back_certificate_name": _HOST, "user": _USER}
+_OPTIONAL_TEXTS = {
+    "back_host_file": _FILE,
+    "back_ca": _FILE,
+    "back_certificate_name": _HOST,
+    "user": _USER,
+    "group": _USER,
+}
 _NUMBERS = {
     "back_port": (1, 65535),
     "back_keepalive": (0, 1024),
@@ -127,7 +139,7 @@ _NUMBERS = {
 def build_configuration(config: NginxConfiguration) -> str:
     """Return the text of `nginx.conf`."""
     run = config.run_directory
-    users = f"user {config.user};\n" if config.user else ""
+    users = f"user {config.user} {config.group or ''}".rstrip() + ";\n" if config.user else ""
     networks = "\n".join(f"        {network} 0;" for network in config.front_networks)
     places = "\n".join(
         f"    {kind}_temp_path {run}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -283,8 +295,9 @@ def _build_pass(config: NginxConfiguration) -> str:
 
 
 def _parse_network(text: str) -> str:
+    _check_text("front_networks", text, _ADDRESS)
     network = ip_network(text)
-    if network.prefixlen == 0 or "%" in str(network):
+    if network.prefixlen == 0:
         raise ValueError("front_networks: the whole internet is not the front load balancer")
     if str(network) == "255.255.255.255/32":
         raise ValueError("front_networks: nobody's address, and one that nginx does not take")
@@ -320,20 +333,21 @@ def main() -> None:
         help="a second port, for services with a certificate of CLIENT_CA",
     )
     parser.add_argument("--user", help="whom nginx's workers run as")
+    parser.add_argument("--group", help="their group, if its name is another one than the user's")
     given = parser.parse_args()
-    print(
-        build_configuration(
-            NginxConfiguration(
-                given.back_host,
-                given.front_network,
-                back_host_file=given.back_host_file,
-                listen_port=given.listen_port,
-                mutual_tls=MutualTls(int(given.mutual_tls[0]), *given.mutual_tls[1:]) if given.mutual_tls else None,
-                user=given.user,
-            )
-        ),
-        end="",
-    )
+    try:
+        config = NginxConfiguration(
+            given.back_host,
+            given.front_network,
+            back_host_file=given.back_host_file,
+            listen_port=given.listen_port,
+            mutual_tls=MutualTls(int(given.mutual_tls[0]), *given.mutual_tls[1:]) if given.mutual_tls else None,
+            user=given.user,
+            group=given.group,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    print(build_configuration(config), end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,149 @@
+"""While requests go through the chain without a pause: what may change without one of them failing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from chain import STRANGER, Chain, LoggedIn, run_chain, wait_until
+
+THREADS = 3
+
+
+class Load:
+    """Requests one after another in each of a few browsers, until the end of the block; what they were answered.
+
+    A browser keeps its connection, and takes the next of `sessions` for each request.
+    """
+
+    def __init__(self, chain: Chain, sessions: list[str] | None = None) -> None:
+        self.chain, self.sessions = chain, sessions or [chain.session]
+        self.statuses: Counter[int] = Counter()
+        self._ended = threading.Event()
+        self._counting = threading.Lock()
+        self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
+
+    def _run(self) -> None:
+        with httpx2.Client(base_url=self.chain.front.url, timeout=60, trust_env=False) as browser:
+            number = 0
+            while not self._ended.is_set() and self.answered < 5000:
+                session = self.sessions[number % len(self.sessions)]
+                number += 1
+                try:
+                    status = browser.get("/me", headers={"cookie": session}).status_code
+                except httpx2.HTTPError:
+                    status = 0
+                with self._counting:
+                    self.statuses[status] += 1
+
+    @property
+    def answered(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def failed(self) -> int:
+        return self.answered - self.statuses[200]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, more: int) -> None:
+        """Return when so many more have been answered."""
+        goal = self.answered + more
+        wait_until(lambda: self.answered >= goal, f"{more} answers")
+
+
+def test_another_address_of_the_back_is_followed_without_a_reload(chain: Chain, count) -> None:
+    workers = chain.nginx.workers
+    with Load(chain) as load:
+        load.wait_for(10)
+        for address in ("127.0.0.2", "127.0.0.1"):
+            begun = chain.nginx.read_logs().count(f'"back":"{address}:')
+            chain.names.addresses = [address]
+            wait_until(
+                lambda: chain.nginx.read_logs().count(f'"back":"{address}:') > begun,  # noqa: B023 - used at once
+                f"requests at {address}",
+            )
+            load.wait_for(10)
+    count("Plan B: the back's address changes", changes=2, requests=load.answered, failed=load.failed)
+    assert load.failed == 0
+    assert chain.nginx.workers == workers
+
+
+def test_nothing_fails_while_nginx_is_reloaded(chain: Chain, count) -> None:
+    with Load(chain) as load:
+        for _ in range(3):
+            chain.nginx.reload()
+            load.wait_for(10)
+    count("Plan B: nginx is reloaded", reloads=3, requests=load.answered, failed=load.failed)
+    assert load.failed == 0
+
+
+@pytest.fixture
+def fresh(nginx: str, stand_in) -> Iterator[Chain]:
+    """A chain of its own, whose application has just started: how often it may ask for keys counts here."""
+    with (
+        tempfile.TemporaryDirectory(prefix="plan-b-") as directory,
+        run_chain(stand_in, Path(directory), nginx=nginx, backs=("127.0.0.1",)) as chain,
+    ):
+        yield chain
+
+
+def log_in(chain: Chain) -> LoggedIn:
+    user = chain.pool.log_in("visitor", "Passw0rd!x")
+    assert user is not None
+    return user
+
+
+def test_keys_change_at_the_issuer_and_at_the_front(fresh: Chain, count) -> None:
+    """Users who logged in before go on with the old key's tokens, those who come after bring the new one's."""
+    sessions, asked = [fresh.session], fresh.documents.fetches
+    with Load(fresh, sessions) as load:
+        load.wait_for(10)
+        fresh.pool.rotate()
+        after = log_in(fresh)
+        assert after.access.split(".")[0] != fresh.user.access.split(".")[0]
+        sessions.append(fresh.front.begin_session(after))
+        load.wait_for(20)
+        fresh.alb.rotate()
+        load.wait_for(20)
+        # Keys that there are not: nobody asks for them now that the issuer has just been asked.
+        send_random_names(fresh, 50)
+        load.wait_for(10)
+    issuer = asked[fresh.pool.keys_path]
+    count(
+        "Plan B: keys change, and 50 tokens name keys at random",
+        requests=load.answered,
+        failed=load.failed,
+        fetches_of_the_issuers_keys=issuer,
+        fetches_of_the_fronts_keys=asked.total() - issuer,
+    )
+    assert load.failed == 0
+    assert sorted(asked.values()) == [1, 1, 2]
+    assert issuer == 2
+
+
+def send_random_names(chain: Chain, times: int) -> None:
+    token = chain.pool.sign({"iss": chain.pool.issuer, "exp": 2**31})
+    with chain.open(STRANGER) as stranger:
+        for number in range(times):
+            named = f"{encode({'alg': 'RS256', 'kid': f'random-{number}'})}.{token.partition('.')[2]}"
+            assert stranger.get("/me", headers={"authorization": f"Bearer {named}"}).status_code == 401
+
+
+def encode(header: dict[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
