@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import (
+    APIGatewayAuthorizerEventV2,
+    APIGatewayAuthorizerRequestEvent,
+    APIGatewayAuthorizerResponse,
+    APIGatewayAuthorizerResponseV2,
+    APIGatewayAuthorizerTokenEvent,
+)
 
 from tegata_verify import SyncGuard, build_requirement
-from tegata_verify.aws_lambda import LambdaAuthorizer
+from tegata_verify.aws_lambda import LambdaAuthorizer, describe
 from tegata_verify.path_rules import PathRule, PathRules
 from tegata_verify.testing import TestIssuer
 
@@ -97,3 +104,45 @@ def test_a_path_without_a_rule_is_refused(issuer):
         event = {**http_event(f"Bearer {issuer.mint(scope='read')}"), "rawPath": path}
         assert handler(event, None) == {"isAuthorized": False}
     guard.close()
+
+
+def with_one_resource(answer: dict) -> dict:
+    """One text and a list of one mean the same. IAM User Guide, "IAM JSON policy elements: Resource"."""
+    for statement in answer["policyDocument"]["Statement"]:
+        (statement["Resource"],) = statement["Resource"]
+    return answer
+
+
+def test_the_answers_are_those_that_awss_own_library_would_write(issuer):
+    """Powertools for AWS Lambda reads the events, and builds the answers, for the same routes."""
+    guard = SyncGuard(issuer.verifier())
+    handler = LambdaAuthorizer(guard, RULES)
+    authorization = f"Bearer {issuer.mint(scope='read')}"
+    narrow = f"Bearer {issuer.mint(scope='write')}"
+
+    readers = {token_event: APIGatewayAuthorizerTokenEvent, request_event: APIGatewayAuthorizerRequestEvent}
+    for event, read in readers.items():
+        allowed, denied = handler(event(authorization), None), handler(event(narrow), None)
+        arn = read(event(authorization)).parsed_arn
+        theirs = APIGatewayAuthorizerResponse.from_route_arn(arn.arn, "user-1", allowed["context"])
+        theirs.allow_route(arn.http_method, arn.resource)
+        assert allowed == with_one_resource(theirs.asdict())
+        refusing = APIGatewayAuthorizerResponse.from_route_arn(arn.arn, "caller", {})
+        refusing.deny_route(arn.http_method, arn.resource)
+        assert denied["policyDocument"] == with_one_resource(refusing.asdict())["policyDocument"]
+
+    simple = handler(http_event(authorization), None)
+    assert simple == APIGatewayAuthorizerResponseV2(authorize=True, context=simple["context"]).asdict()
+    assert handler(http_event(narrow), None) == APIGatewayAuthorizerResponseV2(authorize=False).asdict()
+    guard.close()
+
+
+@pytest.mark.parametrize("event", [request_event, http_event])
+def test_the_event_is_read_as_awss_own_library_reads_it(event):
+    sent = event("Bearer abc")
+    request = describe(sent)
+    theirs = (APIGatewayAuthorizerEventV2 if event is http_event else APIGatewayAuthorizerRequestEvent)(sent)
+    path = theirs.raw_path if event is http_event else theirs.path
+    assert request.raw_path == path.encode()
+    assert [value.decode() for value in request.values(b"authorization")] == [theirs.headers["authorization"]]
+    assert request.method == theirs.parsed_arn.http_method
