@@ -273,11 +273,13 @@ def test_at_boot_the_name_is_there_before_nginx(instance: Instance) -> None:
     assert "not running" in ran.stderr
 
 
-def test_a_pid_left_over_from_another_boot_is_nobodys(instance: Instance) -> None:
-    """It is this test's own: a signal to reload would end it."""
-    (instance.directory / "nginx.pid").write_text(f"{os.getpid()}\n")
+def test_a_pid_left_over_from_another_boot_is_not_signalled(instance: Instance) -> None:
     instance.put("back-1.plan-b.internal")
-    assert instance.refresh() == 0
+    with subprocess.Popen(["sleep", "60"]) as somebody:
+        (instance.directory / "nginx.pid").write_text(f"{somebody.pid}\n")
+        assert instance.refresh() == 0
+        assert somebody.poll() is None
+        somebody.kill()
 
 
 def test_the_first_name_is_taken_even_if_it_has_no_address_yet(instance: Instance) -> None:
