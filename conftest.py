@@ -1,4 +1,5 @@
-"""What every test may use: figures that are printed at the end of the run; and a search of all that was put out.
+"""What every test may use: figures that are printed at the end of the run; a search of all that was put out; and no
+skip where nothing may be missing.
 
 It stands at the top because with several workers only this file is read by the process that prints.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from xdist.workermanage import WorkerController
 
 from tegata_credentials.testing.outputs import VARIABLE, Outputs, remembered
 
+COMPLETE = "TEGATA_ACCEPTANCE_COMPLETE"
+"""Set where everything that tests drive is there: a skip for want of it would hide a fault."""
+_ABSENT = "is not installed"
 _PROPERTY = "counted"
 _ATTACKED = "attacked"
 
@@ -114,6 +118,18 @@ def _rank(file: str) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst | None:
     """Choose the order in which files are given to workers, where files are given at all."""
     return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what is skipped because something "is not installed", where everything is said to be there."""
+    report = yield
+    if report.skipped and os.environ.get(COMPLETE) and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if _ABSENT in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}, and {COMPLETE} says that everything is there"
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -41,3 +42,57 @@ def test_figures_of_all_workers_are_printed_and_added_up(tmp_path: Path, workers
         "upsert: 5 attempts, 1 successes",
         "all: 9 attempts, 1 successes",
     ]
+
+
+SKIPPED = """
+import pytest
+
+@pytest.fixture
+def server():
+    pytest.skip("PostgreSQL 15 is not installed")
+
+def test_with_a_server(server): ...
+
+@pytest.mark.skipif(True, reason="pgbouncer is not installed")
+def test_with_a_pooler(): ...
+
+def test_in_the_middle():
+    pytest.skip("nginx is not installed: apt-get install nginx")
+
+@pytest.mark.skipif(True, reason="only root gives rights up")
+def test_as_root(): ...
+
+@pytest.mark.xfail(reason="what is not installed is not installed", strict=True)
+def test_what_is_known(): assert False
+"""
+
+
+@pytest.mark.parametrize(
+    ("complete", "ended"),
+    [("", "4 skipped, 1 xfailed"), ("1", "1 skipped, 1 xfailed")],
+    ids=["not complete", "complete"],
+)
+def test_where_everything_is_there_nothing_is_skipped_for_want_of_it(tmp_path: Path, complete: str, ended: str) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_skipped.py").write_text(SKIPPED)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "--rootdir",
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "TEGATA_ACCEPTANCE_COMPLETE": complete}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended in done.stdout.splitlines()[-1], done.stdout
+    assert done.returncode == (1 if complete else 0)
+    for what in ("PostgreSQL 15", "pgbouncer", "nginx") if complete else ():
+        assert f"{what} is not installed" in done.stdout
+    assert "says that everything is there" in done.stdout or not complete
