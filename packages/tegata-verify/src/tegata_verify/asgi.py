@@ -22,7 +22,8 @@ Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 _IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
 _BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
-_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; before the handshake it becomes an answer of status 403
+POLICY_VIOLATION = 1008
+"""How a refused WebSocket is closed: RFC 6455 §7.4.1. Before the handshake it becomes an answer of status 403."""
 
 
 class AccessMiddleware:
@@ -160,7 +161,7 @@ class _Answer:
         if "websocket.http.response" in (scope.get("extensions") or {}):
             await self.send_whole(refusal.status, headers, body, "websocket.http.response")
         else:
-            await self._send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
     async def send_whole(
         self, status: int, headers: tuple[tuple[str, str], ...], body: bytes, kind: str = "http.response"

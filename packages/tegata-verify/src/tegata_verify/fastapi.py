@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Security, WebSocket
 from fastapi.dependencies.models import Dependant
@@ -15,11 +14,11 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import iter_route_contexts
 from fastapi.security.base import SecurityBase
 
+from tegata_verify.asgi import POLICY_VIOLATION, describe
 from tegata_verify.errors import AccessError
 from tegata_verify.guard import Guard
 from tegata_verify.permissions import build_requirement
 from tegata_verify.principal import Principal
-from tegata_verify.request import HttpRequest
 from tegata_verify.verifier import Verifier
 
 __all__ = [
@@ -34,8 +33,6 @@ __all__ = [
 
 BEARER = "AccessToken"
 LOGIN = "Login"
-_IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
-_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; before the handshake it becomes an answer of status 403
 
 
 class AccessTokenScheme(SecurityBase):
@@ -131,7 +128,7 @@ def requires(
     documented = Security(AccessTokenScheme(), scopes=sorted(requirement.scopes))
 
     async def authorize(connection: HTTPConnection, response: Response, _: None = documented) -> Principal:
-        guard, request = find_guard(connection), _describe(connection)
+        guard, request = find_guard(connection), describe(connection.scope)
         principal = await guard.authorize(request, requirement)
         connection.state.principal = principal
         for name, value in guard.answer_headers(request):
@@ -151,12 +148,12 @@ def serve_description(app: FastAPI, guard: Guard) -> None:
     if resource is None:
         return
 
-    async def describe(request: Request) -> Response:
+    async def show(request: Request) -> Response:
         description = guard.describe(resource.metadata_path)
         assert description is not None
         return Response(description.body, headers=dict(description.headers))
 
-    app.add_route(resource.metadata_path, describe, ["GET", "OPTIONS"], include_in_schema=False)
+    app.add_route(resource.metadata_path, show, ["GET", "OPTIONS"], include_in_schema=False)
 
 
 def build_responses() -> dict[int | str, dict[str, Any]]:
@@ -188,26 +185,12 @@ async def _answer_refusal(connection: HTTPConnection, error: Exception) -> Respo
     assert isinstance(error, AccessError)
     refusal = find_guard(connection).refuse(error)
     if isinstance(connection, WebSocket) and "websocket.http.response" not in connection.scope.get("extensions", {}):
-        await connection.close(_POLICY_VIOLATION)
+        await connection.close(POLICY_VIOLATION)
         return None
     answer = JSONResponse(refusal.body, refusal.status)
     for name, value in refusal.headers:
         answer.headers.append(name, value)
     return answer
-
-
-def _describe(connection: HTTPConnection) -> HttpRequest:
-    scope = connection.scope
-    # Put together here: a `Host` that is none must not end in an error of the URL parser.
-    host = connection.headers.get("host", "")
-    return HttpRequest(
-        method=scope.get("method", "GET"),
-        url=f"{scope['scheme']}://{host}{quote(scope['path'], safe=_IN_PATH)}",
-        headers=tuple(scope["headers"]),
-        query_string=scope["query_string"],
-        peer=connection.client.host if connection.client is not None else None,
-        raw_path=scope.get("raw_path"),
-    )
 
 
 def _document_oauth2(app: FastAPI, docs: OAuth2Docs, resource: str | None) -> None:

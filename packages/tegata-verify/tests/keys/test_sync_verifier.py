@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx2
 import pytest
 
-from tegata_verify import CachePolicy, HttpRequest, KeysUnavailable, Reason, SyncGuard, SyncVerifier, TokenError
+from tegata_verify import (
+    CachePolicy,
+    HttpRequest,
+    KeysUnavailable,
+    LocalProofMemory,
+    Reason,
+    SyncGuard,
+    SyncVerifier,
+    TokenError,
+    UsedProof,
+)
 from tegata_verify.background import Background
+from tegata_verify.client import DpopKey
 from tegata_verify.testing import TestIssuer
 
 
@@ -162,11 +175,15 @@ def test_a_forked_process_verifies_by_itself_even_if_locks_were_held(verifier, p
     cache = verifier.verification.find_cache(issuer.issuer)
     issuer.rotate()
     fresh = issuer.mint(subject="child")
+    proofs, client_key = LocalProofMemory(), DpopKey()
     # Another thread holds each lock at the moment of the fork, as a busy server's would.
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with cache._lock, verifier.verification.memory._lock, verifier.background._lock:
+        locks = [cache._lock, verifier.verification.memory._lock, verifier.background._lock]
+        with ExitStack() as stack:
+            for lock in (*locks, proofs._lock, client_key._lock):
+                stack.enter_context(lock)
             held.set()
             done.wait(60)
 
@@ -177,7 +194,10 @@ def test_a_forked_process_verifies_by_itself_even_if_locks_were_held(verifier, p
     if child == 0:
         code = 1
         try:
+            signal.alarm(60)  # ends a child that waits for ever
             code = 0 if verifier.verify(fresh).subject == "child" else 2
+            code |= 0 if proofs.remember(UsedProof("digest", "key", 0, 60)) else 4
+            code |= 0 if client_key.learn("https://api.test/", {"dpop-nonce": "n"}) else 8
         finally:
             os._exit(code)
     done.set()

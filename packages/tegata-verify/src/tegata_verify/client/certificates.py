@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import ssl
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
+
+from tegata_verify.locks import ForkSafeLock
 
 _Signature = tuple[tuple[int, int, int], ...]
 
@@ -35,7 +36,7 @@ class CertificateFiles:
         self._key_file = Path(key_file)
         self._ca_file = None if ca_file is None else Path(ca_file)
         self._password = password
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._made: tuple[_Signature, ssl.SSLContext] | None = None
 
     def __repr__(self) -> str:

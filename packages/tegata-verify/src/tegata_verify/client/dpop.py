@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from joserfc import jws
 from joserfc.jwk import ECKey
 
+from tegata_verify.locks import ForkSafeLock
 from tegata_verify.tokens import SignatureRegistry
 
 _MOST_ORIGINS = 256
@@ -35,7 +35,7 @@ class DpopKey:
         self._key = key or ECKey.generate_key("P-256")
         self._public = {name: self._key.as_dict(private=False)[name] for name in ("kty", "crv", "x", "y")}
         self._nonces: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.thumbprint!r})"

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
@@ -18,6 +17,7 @@ from tegata_verify.client.errors import Obstacle, TokenUnavailable
 from tegata_verify.client.flights import Surroundings, TokenCell, hidden
 from tegata_verify.client.records import AccessToken, HiddenText, TokenPolicy, Wanted
 from tegata_verify.client.wire import SyncTransportFactory
+from tegata_verify.locks import ForkSafeLock
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -138,7 +138,7 @@ class TokenExchange:
         self._actor = actor
         self._remembered_subjects = remembered_subjects
         self._cells: OrderedDict[bytes, TokenCell] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._rest: tuple[TokenUnavailable, float] | None = None
 
     def __repr__(self) -> str:
