@@ -134,6 +134,8 @@ def test_the_page_shows_who_one_is_and_what_was_refused(demo: Demo):
         assert page.locator(".badge").all_inner_texts() == badges
         assert "Still you" in page.locator("li").nth(2).inner_text()
         assert overflow(page) == 0
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert overflow(page) == 0
         page.set_viewport_size(DESKTOP)
         assert overflow(page) == 0
         page.click("text=Sign out")
