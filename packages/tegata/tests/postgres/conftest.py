@@ -63,7 +63,7 @@ def bare_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def enter(bare_cluster: Cluster) -> Iterator[Enter]:
     """Enter an empty database as one kind of administrator. At the end nothing is left, no role either."""
     admin = bare_cluster.admin
-    execute(admin, f"create database {_DATABASE} template template0")
+    execute(admin, f"create database {_DATABASE} template template0 strategy file_copy")
     made: set[str] = set()
 
     def entered(kind: str) -> ConnectionTarget:

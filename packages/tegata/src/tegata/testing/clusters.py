@@ -102,7 +102,9 @@ class Cluster:
     @contextmanager
     def _database(self, template: str) -> Iterator[ConnectionTarget]:
         name = f"test_{next(self._numbers)}"
-        self._execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        # Copying files takes half as long as writing every page into the log, which is the default.
+        made = sql.SQL("create database {} template {} strategy file_copy")
+        self._execute(made.format(sql.Identifier(name), sql.Identifier(template)))
         try:
             yield self.admin.in_database(name)
         finally:
