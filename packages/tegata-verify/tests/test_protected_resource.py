@@ -6,7 +6,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
-from tegata_verify import AccessPolicy, Guard, ProtectedResource
+from tegata_verify import AccessPolicy, EntraId, Guard, ProtectedResource
 from tegata_verify.fastapi import find_open_endpoints, install, requires
 from tegata_verify.protected_resource import build_document
 from tegata_verify.testing import TestIssuer
@@ -49,6 +49,11 @@ def test_what_there_is_nothing_to_say_about_is_left_out():
         "resource": "https://api.example.com",
         "bearer_methods_supported": ["header"],
     }
+
+
+def test_an_issuer_of_several_tenants_has_no_name_to_give():
+    rules = EntraId("organizations", ["api"], tenants=["6f0a4b3c-1111-4222-8333-0123456789ab"])
+    assert "authorization_servers" not in build_document(ProtectedResource("https://api.example.com"), issuers=[rules])
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from tegata_verify.errors import AccessError, InsufficientScope, Reason, Refusal
 from tegata_verify.guard import ANYBODY, Guard
 from tegata_verify.path_rules import WEBSOCKET, PathRules
+from tegata_verify.permissions import Requirement
 from tegata_verify.principal import Principal
 from tegata_verify.protected_resource import Description
 from tegata_verify.request import HttpRequest, lower_headers
@@ -22,6 +23,7 @@ Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 _IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
 _BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
+_KNOWN = "tegata_verify.known"  # where a connection's scope has the guard that let it in, and whom it let in
 POLICY_VIOLATION = 1008
 """How a refused WebSocket is closed: RFC 6455 §7.4.1. Before the handshake it becomes an answer of status 403."""
 
@@ -92,10 +94,24 @@ class AccessMiddleware:
     async def _authorize(self, scope: Scope, request: HttpRequest) -> Principal:
         method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
         requirement = self._rules.find(method, scope["path"], scope.get("raw_path"))
-        principal = await self._guard.authorize(request, ANYBODY if requirement is None else requirement)
+        principal = await authorize(self._guard, scope, request, ANYBODY if requirement is None else requirement)
         if requirement is None:
             raise InsufficientScope(Reason.MISSING_PERMISSION, detail="no rule for this path and method")
         return principal
+
+
+async def authorize(guard: Guard, scope: Scope, request: HttpRequest, requirement: Requirement) -> Principal:
+    """Return who acts on a connection; several who ask the same guard about one are told of one decision.
+
+    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself.
+    """
+    known = scope.get(_KNOWN)
+    if known is not None and known[0] is guard:
+        guard.permit(known[1], request, requirement)
+    else:
+        scope[_KNOWN] = known = guard, await guard.authorize(request, requirement)
+    principal: Principal = known[1]
+    return principal
 
 
 def let_through(request: object, error: AccessError) -> NoReturn:

@@ -15,6 +15,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.security.base import SecurityBase
 
 from tegata_verify.asgi import POLICY_VIOLATION, describe
+from tegata_verify.asgi import authorize as decide
 from tegata_verify.errors import AccessError
 from tegata_verify.guard import Guard
 from tegata_verify.permissions import build_requirement
@@ -129,7 +130,7 @@ def requires(
 
     async def authorize(connection: HTTPConnection, response: Response, _: None = documented) -> Principal:
         guard, request = find_guard(connection), describe(connection.scope)
-        principal = await guard.authorize(request, requirement)
+        principal = await decide(guard, connection.scope, request, requirement)
         connection.state.principal = principal
         for name, value in guard.answer_headers(request):
             response.headers[name] = value

@@ -23,8 +23,8 @@ from tegata_verify.decision import (
 from tegata_verify.errors import AccessError, Challenges, KeysUnavailable, Reason, Refusal, build_refusal
 from tegata_verify.keys import Clock
 from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules
-from tegata_verify.permissions import Requirement
-from tegata_verify.policy import AccessPolicy
+from tegata_verify.permissions import Requirement, check_permission
+from tegata_verify.policy import AccessPolicy, find_method
 from tegata_verify.principal import Principal
 from tegata_verify.protected_resource import Description, ProtectedResource
 from tegata_verify.request import HttpRequest
@@ -72,6 +72,14 @@ class _Judge:
     def describe(self, path: str) -> Description | None:
         """Return the service's description if it is at `path`; front ends serve it to everybody. RFC 9728 §3."""
         return self.parts.describe(path, self._trusted)
+
+    def permit(self, principal: Principal, request: HttpRequest, requirement: Requirement) -> None:
+        """Refuse a further act of somebody whom this guard has let in with the same request. Raises an `AccessError`.
+
+        `authorize` would refuse the second time: a DPoP proof is good once.
+        """
+        method = find_method(request)
+        check_permission(principal, requirement, policy=self.parts.policy, method=method, now=self._clock())
 
     def _decide(self, request: HttpRequest, requirement: Requirement) -> Decision:
         return decide(self.parts, request, requirement, now=self._clock())

@@ -125,7 +125,7 @@ class Introspection:
 
     def wants_activity(self, principal: Principal) -> bool:
         """Tell whether the issuer is to be asked also about a token that was verified here."""
-        return self._confirm_jwts and principal.issuer == self.rules.issuer
+        return self._confirm_jwts and principal.issuer in self.rules.accepted_issuers
 
     async def find_principal(self, token: str) -> Principal:
         """Return who acts with an opaque token. Raises `TokenError` or `KeysUnavailable`.

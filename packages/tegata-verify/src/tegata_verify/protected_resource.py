@@ -106,7 +106,8 @@ def build_document(
     policy: AccessPolicy | None = None,
 ) -> dict[str, Any]:
     """Build the members of the description; what there is nothing to say about is left out. RFC 9728 §2."""
-    trusted = [rules.issuer for rules in issuers if rules.issuer]
+    # A name with a place for the tenant in it is the issuer of nobody.
+    trusted = [rules.issuer for rules in issuers if rules.issuer and "{" not in rules.issuer]
     document: dict[str, Any] = {
         "resource": resource.resource,
         "resource_name": resource.resource_name,

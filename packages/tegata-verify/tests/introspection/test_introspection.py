@@ -13,11 +13,13 @@ import pytest
 
 from tegata_verify import (
     AccessError,
+    EntraId,
     Guard,
     HttpRequest,
     Introspection,
     IntrospectionPolicy,
     KeysUnavailable,
+    Principal,
     Reason,
     SyncGuard,
     TokenError,
@@ -282,6 +284,14 @@ async def test_retry_after_of_the_issuer_is_kept_to_within_a_minute(endpoint):
     await refusal_of(introspection.find_principal("opaque"), KeysUnavailable)
     error = await refusal_of(introspection.find_principal("opaque"), KeysUnavailable)
     assert error.retry_after_seconds == 60
+
+
+async def test_an_issuer_of_several_names_is_asked_about_tokens_of_each(endpoint):
+    tenant = "6f0a4b3c-1111-4222-8333-0123456789ab"
+    rules = EntraId("organizations", ["api"], tenants=[tenant])
+    introspection = Introspection(rules, ClientSecret("api", "s"), url=endpoint.url, confirm_jwts=True)
+    assert all(introspection.wants_activity(Principal(issuer, "user-1")) for issuer in rules.accepted_issuers)
+    assert not introspection.wants_activity(Principal("https://other.example", "user-1"))
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 422, 431])
