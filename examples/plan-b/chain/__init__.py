@@ -30,11 +30,12 @@ from chain.names import Names
 from chain.nginx import FRONT, Nginx, configure, find_nginx
 from chain.plan_b import STRANGER, Chain, run_chain
 from chain.pool import LoggedIn, Pool
-from chain.waiting import answers, free_port, wait_until
+from chain.waiting import UNUSED, answers, free_port, wait_until
 
 __all__ = [
     "FRONT",
     "STRANGER",
+    "UNUSED",
     "Back",
     "Chain",
     "Documents",

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import httpx2
 import pytest
-from chain import Back, FrontLoadBalancer, Names, free_port, wait_until
+from chain import UNUSED, Back, FrontLoadBalancer, Names, free_port, wait_until
 
 from tegata_verify.testing import TestAlb, TestIssuer
 
@@ -32,7 +32,7 @@ class Way:
             (HERE, self.nginx.port), TestAlb(TestIssuer()), lambda name, password: None, unauthenticated="allow"
         )
         url = stack.enter_context(front).url
-        self.browser = stack.enter_context(httpx2.Client(base_url=url, timeout=60, trust_env=False))
+        self.browser = stack.enter_context(httpx2.Client(base_url=url, timeout=60, trust_env=False, verify=UNUSED))
 
     def wait_for(self, status: int) -> None:
         wait_until(lambda: self.browser.get("/").status_code == status, f"status {status}")
@@ -81,7 +81,7 @@ def test_a_name_that_cannot_be_resolved_is_502_until_it_can(make_way) -> None:
 
 def test_a_slow_back_is_504_and_holds_up_nobody_else(one, backs) -> None:
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(httpx2.get, f"{one.nginx.url}/slow", timeout=60, trust_env=False)
+        slow = pool.submit(httpx2.get, f"{one.nginx.url}/slow", timeout=60, trust_env=False, verify=UNUSED)
         wait_until(lambda: count_of(backs, "/slow"), "the slow request")
         assert one.browser.get("/").status_code == 200
         assert slow.result().status_code == 504

@@ -6,7 +6,7 @@ import socket
 
 import httpx2
 import pytest
-from chain import FRONT, STRANGER, Chain
+from chain import FRONT, STRANGER, UNUSED, Chain
 
 
 def test_a_user_whom_the_front_has_logged_in_is_known(chain: Chain) -> None:
@@ -145,7 +145,7 @@ def test_a_session_of_many_kilobytes_passes(chain: Chain, kilobytes: int) -> Non
     """With the rest, 30 kB of headers: cookies of a load balancer are up to 16 kB."""
     cookies = chain.front.begin_session(chain.user, kilobytes)
     more = [(f"x-other-{number}", "a" * 5000) for number in range(3)]
-    with httpx2.Client(base_url=chain.front.url, timeout=60, trust_env=False) as browser:
+    with httpx2.Client(base_url=chain.front.url, timeout=60, trust_env=False, verify=UNUSED) as browser:
         answer = browser.get("/me", headers=[("cookie", cookies), *more])
     assert (answer.status_code, answer.json()["subject"]) == (200, chain.user.subject)
 

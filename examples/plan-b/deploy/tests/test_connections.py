@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from chain import Back, FrontLoadBalancer, Names
+from chain import UNUSED, Back, FrontLoadBalancer, Names
 
 from tegata_credentials.testing.authority import Authority
 from tegata_verify.testing import TestAlb, TestIssuer
@@ -80,14 +80,14 @@ def test_a_websocket_lives_on_when_nginx_is_reloaded(running) -> None:
 
 
 def test_without_an_upgrade_none_is_asked_for(running) -> None:
-    httpx2.get(f"{running.front.url}/plain", trust_env=False)
+    httpx2.get(f"{running.front.url}/plain", trust_env=False, verify=UNUSED)
     headers = {name.lower(): value for name, value in running.back.requests[-1].headers}
     assert "upgrade" not in headers
     assert "upgrade" not in headers.get("connection", "")
 
 
 def test_the_back_learns_who_asked_and_how(running) -> None:
-    httpx2.get(f"{running.front.url}/who", headers={"X-Forwarded-For": "203.0.113.9"}, trust_env=False)
+    httpx2.get(f"{running.front.url}/who", headers={"X-Forwarded-For": "203.0.113.9"}, trust_env=False, verify=UNUSED)
     headers = {name.lower(): value for name, value in running.back.requests[-1].headers}
     assert headers["x-forwarded-for"] == "203.0.113.9, 127.0.0.1, 127.0.0.1"
     assert headers["x-forwarded-proto"] == "https"
@@ -96,7 +96,7 @@ def test_the_back_learns_who_asked_and_how(running) -> None:
 
 def test_the_connection_of_the_front_is_kept(running) -> None:
     before = running.front.connections
-    with httpx2.Client(base_url=running.front.url, trust_env=False) as browser:
+    with httpx2.Client(base_url=running.front.url, trust_env=False, verify=UNUSED) as browser:
         for _ in range(20):
             browser.get("/").raise_for_status()
     assert running.front.connections == before + 1
@@ -112,7 +112,7 @@ def test_connections_to_the_back_are_kept_if_that_is_wanted(start_nginx, kept: i
             resolver_port=names.port,
             back_keepalive=kept,
         )
-        with httpx2.Client(base_url=nginx.url, trust_env=False) as client:
+        with httpx2.Client(base_url=nginx.url, trust_env=False, verify=UNUSED) as client:
             for _ in range(20):
                 client.get("/").raise_for_status()
         count(f"Plan B: {kept} connections to the back kept", requests=20, connections=back.connections)
@@ -153,7 +153,7 @@ def test_the_back_is_known_by_its_authority_and_its_name(start_nginx, tls_back, 
         back_port=tls_back.back.server_port,
         resolver_port=tls_back.names.port,
     )
-    answer = httpx2.get(f"{nginx.url}/", trust_env=False, timeout=30)
+    answer = httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED, timeout=30)
     assert answer.status_code == expected
     # Before it knows whom it speaks with, it says nothing: the request holds tokens.
     assert len(tls_back.back.requests) == arrived + (expected == 200)
@@ -168,5 +168,5 @@ def test_a_back_without_tls_is_refused(start_nginx, tls_back) -> None:
             back_port=plain.server_port,
             resolver_port=tls_back.names.port,
         )
-        assert httpx2.get(f"{nginx.url}/", trust_env=False).status_code == 502
+        assert httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED).status_code == 502
         assert plain.requests == []

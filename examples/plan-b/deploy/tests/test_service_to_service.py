@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from chain import Names, free_port, serve_in_thread
+from chain import UNUSED, Names, free_port, serve_in_thread
 from chain.certificates import ClientAuthority, ClientCertificate
 from fastapi import Depends, FastAPI
 from nginx_configuration import CERTIFICATE_HEADER, MTLS_HEADERS, OIDC_HEADERS, MutualTls
@@ -171,7 +171,7 @@ def test_a_header_of_the_client_says_nothing_of_its_certificate(running, way: st
 @pytest.mark.parametrize("source", [NGINX, STRANGER], ids=["by the front load balancer", "by a stranger"])
 def test_the_port_for_browsers_knows_no_certificates(running, way: str, source: str) -> None:
     headers = [("authorization", f"Bearer {token_of(running, running.billing)}"), *spoofed(running)[way]]
-    transport = httpx2.HTTPTransport(local_address=source)
+    transport = httpx2.HTTPTransport(local_address=source, verify=UNUSED)
     with httpx2.Client(transport=transport, base_url=running.nginx.url, trust_env=False) as client:
         assert client.get("/orders", headers=headers).status_code == 401
     names = {name for name, _ in running.service.seen[-1]}
@@ -187,7 +187,9 @@ def test_past_nginx_the_header_is_not_believed(running) -> None:
         CERTIFICATE_HEADER: running.billing.escaped,
     }
     for source, expected in ((STRANGER, 401), (NGINX, 200)):
-        with httpx2.Client(transport=httpx2.HTTPTransport(local_address=source), trust_env=False) as client:
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(local_address=source, verify=UNUSED), trust_env=False, verify=UNUSED
+        ) as client:
             assert client.get(f"{running.back}/orders", headers=headers).status_code == expected
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from chain import STRANGER, Chain, LoggedIn, run_chain, wait_until
+from chain import STRANGER, UNUSED, Chain, LoggedIn, run_chain, wait_until
 
 THREADS = 3
 
@@ -31,7 +31,7 @@ class Load:
         self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
 
     def _run(self) -> None:
-        with httpx2.Client(base_url=self.chain.front.url, timeout=60, trust_env=False) as browser:
+        with httpx2.Client(base_url=self.chain.front.url, timeout=60, trust_env=False, verify=UNUSED) as browser:
             number = 0
             while not self._ended.is_set() and self.answered < 5000:
                 session = self.sessions[number % len(self.sessions)]
