@@ -23,7 +23,7 @@ Event = Mapping[str, Any]
 
 
 class Unauthorized(Exception):
-    """Becomes 401: API Gateway compares the text, to the letter."""
+    """Becomes 401 in a REST API: API Gateway compares the text, to the letter."""
 
     def __init__(self) -> None:
         super().__init__("Unauthorized")
@@ -51,7 +51,12 @@ class LambdaAuthorizer:
         self._needed = needed
 
     def __call__(self, event: Event, context: object) -> dict[str, Any]:
-        """Return an IAM policy or a simple answer. Raises `Unauthorized`; any other error becomes status 500."""
+        """Return an IAM policy or a simple answer. Raises `Unauthorized`; any other error becomes status 500.
+
+        To an HTTP API a bad token is answered like one that does not suffice, with status 403: for those AWS documents
+        that an error of the authorizer, whatever its text, becomes status 500. Where the `Authorization` header is the
+        identity source, a request without it is answered with 401 before the authorizer is asked.
+        """
         is_simple = event.get("version") == "2.0"
         try:
             principal = self._authorize(describe(event))
@@ -65,6 +70,8 @@ class LambdaAuthorizer:
             refused = True
         else:
             refused = False
+        if refused and is_simple:
+            return {"isAuthorized": False}
         if refused:
             raise Unauthorized
         facts = build_context(principal)
