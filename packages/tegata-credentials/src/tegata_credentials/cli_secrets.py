@@ -84,7 +84,8 @@ def get(chosen: argparse.Namespace) -> int:
             reference = replace(reference, key=chosen.key)
         found = secrets.read(reference, stage=chosen.stage)
     except CredentialError as error:
-        return _complain("get", str(error), FOUND if isinstance(error, SecretError) else USAGE)
+        status = FOUND if isinstance(error, SecretError) else USAGE
+        return _complain("get", str(error) + _meant(chosen.secret), status)
     finally:
         secrets.close()
     text = _as_json(found, chosen.version_only) if chosen.json else found.version if chosen.version_only else found.text
@@ -99,7 +100,7 @@ def watch(chosen: argparse.Namespace) -> int:
     except ValueError:
         return _complain("watch", "--exec is no command: a quotation mark is missing", USAGE)
     except CredentialError as error:
-        return _complain("watch", str(error), USAGE)
+        return _complain("watch", str(error) + _meant(chosen.secret), USAGE)
     before = {number: signal.signal(number, watcher.end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with suppress(_Ended):
@@ -141,7 +142,7 @@ class _Watcher:
         except SecretError as error:
             if str(error) != self.complaint:
                 self.complaint = str(error)
-                _complain("watch", self.complaint, FOUND)
+                _complain("watch", self.complaint + _meant(str(self.reference)), FOUND)
             return True
         self.complaint = None
         if found.version == self.version:
@@ -174,6 +175,16 @@ class _Watcher:
 
 def _sources(chosen: argparse.Namespace) -> ReferencedSecrets:
     return ReferencedSecrets({"awssm": AwsSecretsManager(region=chosen.region)})
+
+
+def _meant(text: str) -> str:
+    """Return what somebody has probably meant who was understood as something else."""
+    path, mark, key = text.removeprefix("file:").removeprefix("awssm:").partition("#")
+    if not os.path.isfile(path):
+        return ""
+    if not (text.startswith("file:") and os.path.isabs(path)):
+        return f"; if the file is meant: file:{os.path.abspath(path)}" + (f" --key {key}" if mark else "")
+    return f"; a key of a file is named apart: file:{path} --key {key}" if mark else ""
 
 
 def _as_json(found: SecretVersion, is_without_value: bool) -> str:

@@ -129,3 +129,16 @@ def test_a_screen_shows_a_value_only_if_asked(endpoint):
     assert "give --show" in shown
     assert on_a_screen(endpoint, "s", "--show") == (0, VALUE + "\r\n")
     assert on_a_screen(endpoint, "s", "--version-only") == (0, "v-1\r\n")
+
+
+def test_who_means_a_file_is_told_how_it_is_written(run, tmp_path: Path):
+    """A path is a possible name in AWS, and `#` may be a part of a file's."""
+    path = tmp_path / "s.json"
+    path.write_text('{"password": "x"}')
+    bare = run(str(path))
+    assert (bare.returncode, f"; if the file is meant: file:{path}" in bare.stderr) == (1, True), bare.stderr
+    relative = run(f"file:{os.path.relpath(path)}")
+    assert (relative.returncode, f"if the file is meant: file:{path}" in relative.stderr) == (2, True), relative.stderr
+    keyed = run(f"file:{path}#password")
+    assert keyed.stderr.endswith(f"; a key of a file is named apart: file:{path} --key password\n")
+    assert "meant" not in run("nothing-of-this-name").stderr

@@ -277,8 +277,8 @@ def _told(secret: str) -> Iterator[None]:
         raise SecretAccessDenied(secret, str(error)) from None
     except Broken as error:
         raise SecretMalformed(secret, str(error)) from None
-    except FileNotFoundError:
-        raise SecretNotFound(secret, "there is no such file") from None
+    except FileNotFoundError as error:
+        raise SecretNotFound(secret, f"there is no {error.filename or 'such file'}") from None
     except OSError as error:
         denied = error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP)  # ELOOP: a symbolic link in place of a file
         kind = SecretAccessDenied if denied else SecretUnavailable

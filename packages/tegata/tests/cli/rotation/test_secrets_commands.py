@@ -89,14 +89,15 @@ def test_each_access_and_change_is_a_line_on_standard_error_without_a_value(plac
     assert acts(created)[0][1]["secret"] == f"file:{place.directory}/database"
     assert [act for act, _ in acts(rotated)] == ROTATED
     rotator = f"{place.directory}/rotator"
-    assert [facts["secret"] for act, facts in acts(rotated) if act == "secret.read"] == [f"file:{rotator}"]
+    own = f"file:{place.directory}/database"
+    assert [facts["secret"] for _, facts in acts(rotated)] == [own, f"file:{rotator}", own, own, own]
     assert {facts["version"] for act, facts in acts(rotated) if act != "secret.read"} == {holders(place)[1]}
     assert [(act, facts["stage"]) for act, facts in acts(shown)] == [
         ("secret.read", "AWSCURRENT"),
         ("secret.read", "AWSPREVIOUS"),
     ]
     assert acts(untried) == []
-    assert acts(back)[-1] == ("rotation.returned", {"secret": "database", "version": holders(place)[0]})
+    assert acts(back)[-1] == ("rotation.returned", {"secret": own, "version": holders(place)[0]})
     said = "".join(result.output for result in (created, rotated, shown, back))
     assert not [
         value for value in (first, *(v.document() for v in place.versions("database"))) if value["password"] in said
@@ -190,6 +191,23 @@ def test_rollback_makes_the_previous_value_current_again(made: Place) -> None:
     assert "is current again" in back.output
     assert holders(made) == (previous, current)
     assert made.logs_in(made.current("database"))
+
+
+def test_a_rollback_while_a_rotation_is_unfinished_names_what_ends_that(made: Place) -> None:
+    made.ask(b"alter role tegata_app_b nologin")
+    assert made.run("secrets", "rotate", "database").exit_code == 1
+    refused = made.run("secrets", "rollback", "database", "--yes")
+    made.ask(b"alter role tegata_app_b login")
+    assert refused.exit_code == 3, refused.output
+    assert "Next: `tegata secrets rotate database` finishes what is unfinished; then roll back" in refused.stdout
+
+
+def test_of_a_first_value_that_is_nobodys_it_is_not_said_that_it_is_valid(place: Place) -> None:
+    away = place.address.replace(str(place.admin.port), "1")
+    failed = place.run("secrets", "create", "database", "--at", away)
+    assert failed.exit_code == 3, failed.output
+    assert "valid" not in failed.output
+    assert "Next: run it again" in failed.stdout
 
 
 @pytest.mark.parametrize(("answer", "status"), [("database\n", 0), ("yes\n", 2)], ids=["by its name", "otherwise"])

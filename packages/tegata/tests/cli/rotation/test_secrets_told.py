@@ -126,7 +126,10 @@ def test_of_a_single_user_it_is_said_only_where_its_password_was_not_changed_yet
 ) -> None:
     more = ", group: shop" if strategy == "alternating-users" else ""
     operator.knows("db", spec=f"strategy: {strategy}, administrator: 'file:{operator.directory}/rotator'{more}")
-    FileVersions(operator.directory).create("db", HiddenText("{}"))
+    store = FileVersions(operator.directory)
+    first = store.create("db", HiddenText("{}"))
+    store.put_pending("db", "second", HiddenText("{ }"))
+    store.promote("db", "second", replacing=first)
     (secret,) = read_rotated(operator.file)
 
     def fail(_driver: RotationDriver, _name: str) -> Outcome:
@@ -182,7 +185,7 @@ def test_figures_are_written_where_they_are_asked_for_and_apart_from_the_results
     plain = operator.run("rotate", "jwt", "--json")
     assert plain.exit_code == 0
     assert "_aws" not in plain.stderr
-    assert " rotation.promoted secret=jwt version=" in plain.stderr
+    assert f" rotation.promoted secret=file:{operator.directory}/jwt version=" in plain.stderr
     done = operator.run("rotate", "jwt", "--json", TEGATA_EMBEDDED_METRICS="true")
     assert json.loads(done.stdout)["secrets"][0]["state"] == "waiting"
     told = figures_in(done)

@@ -19,12 +19,13 @@ from tegata_credentials.rotation.errors import (
     DatabaseConnectionError,
     NotYet,
     PasswordUpdateError,
+    RotationBusy,
     RotationError,
     TestFailed,
 )
 from tegata_credentials.rotation.plans import AlternatingUsersPlan, GenericTokenPlan, PlanError, SingleUserPlan
 from tegata_credentials.rotation.ports import Labels
-from tegata_credentials.versions import CURRENT
+from tegata_credentials.versions import CURRENT, PREVIOUS
 
 Act = Literal["rotate", "rollback"]
 State = Literal["rotated", "returned", "not_due", "waiting", "failed", "misconfigured", "needs_a_person"]
@@ -157,8 +158,7 @@ def _failed(secret: RotatedSecret, error: CredentialError, before: Labels | None
         "needs_a_person",
         reason=str(error),
         still_valid=_still_valid(secret, error, before),
-        # Of the secret itself nothing was found: another one may be missing later.
-        cure=cure_of_absence(secret) if before is None and isinstance(error, SecretNotFound) else "",
+        cure=_cure(secret, error, before, act),
         act=act,
     )
     if isinstance(error, NotYet):
@@ -170,6 +170,16 @@ def _failed(secret: RotatedSecret, error: CredentialError, before: Labels | None
     else:
         passes = isinstance(error, _PASSES)
     return replace(told, state="failed") if passes else told
+
+
+def _cure(secret: RotatedSecret, error: CredentialError, before: Labels | None, act: Act) -> str:
+    """Return what has to be done first, where that is known."""
+    if before is None:
+        # Of the secret itself nothing was found: later it may be another one that is missing.
+        return cure_of_absence(secret) if isinstance(error, SecretNotFound) else ""
+    if act == "rollback" and before.unfinished is not None and isinstance(error, RotationBusy):
+        return f"`tegata secrets rotate {secret.name}` finishes what is unfinished; then roll back, if you still want."
+    return ""
 
 
 def cure_of_absence(secret: RotatedSecret) -> str:
@@ -188,6 +198,8 @@ def _still_valid(secret: RotatedSecret, error: CredentialError | None, before: L
         return error.still_valid
     if before is None or before.holder(CURRENT) is None:
         return ""
+    if before.holder(PREVIOUS) is None and isinstance(secret.plan, AlternatingUsersPlan):
+        return ""  # the first value is perhaps the one that `create` makes, whose password is nobody's
     # A single user's current value is refused from the change of its password until the rotation has ended.
     is_before_the_change = before.unfinished is None and isinstance(error, _BEFORE_THE_CHANGE)
     return "" if isinstance(secret.plan, SingleUserPlan) and not is_before_the_change else usual

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tegata.cli.failures import USAGE, CommandFailure
 from tegata.cli.rotation.documents import RotatedSecret
-from tegata_credentials.observer import NoObserver, Observer
+from tegata_credentials.observer import NoObserver, Observer, Unit
 from tegata_credentials.rotation.driver import Patience, RotationDriver
 from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.ports import VersionStore
@@ -33,6 +33,22 @@ class ReferencedValues:
         except BadReference:
             reference = f"awssm:{secret}"
         return self.secrets.fetch(reference, stage=stage or CURRENT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Referenced:
+    """Tells an observer of a secret by its reference: what a store calls it may be the last part of a path."""
+
+    observer: Observer
+    name: str
+    reference: str
+
+    def metric(self, name: str, value: float = 1, unit: Unit = "Count", **dimensions: str) -> None:
+        self.observer.metric(name, value, unit, **dimensions)
+
+    def audit(self, action: str, **facts: str) -> None:
+        named = self.reference if facts.get("secret") == self.name else facts.get("secret", self.reference)
+        self.observer.audit(action, **{**facts, "secret": named})
 
 
 class Stores:
@@ -61,9 +77,10 @@ class Stores:
         """Return what rotates the secret, and what it is called there. Raises `CommandFailure`, `CredentialError`."""
         store, name = self.store_of(secret)
         logins = ReferencedValues(self._secrets)
-        strategy = strategy_of(secret.plan, logins, sslrootcert=self._certificates, observer=self.observer)
-        rotation = Rotation(store, {name: strategy}, observer=self.observer)
-        return RotationDriver(store, rotation, self._patience, observer=self.observer, pause=self._pause), name
+        observer = _Referenced(self.observer, name, str(secret.reference))
+        strategy = strategy_of(secret.plan, logins, sslrootcert=self._certificates, observer=observer)
+        rotation = Rotation(store, {name: strategy}, observer=observer)
+        return RotationDriver(store, rotation, self._patience, observer=observer, pause=self._pause), name
 
     def close(self) -> None:
         """Give back what is held."""

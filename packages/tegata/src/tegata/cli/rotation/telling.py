@@ -27,6 +27,10 @@ _NEXT: Mapping[Act, str] = {
     "rotate": "mend that, then `tegata secrets rotate {name}`.",
     "rollback": "`tegata secrets rotate {name}` makes a new value instead.",
 }
+_REPEAT: Mapping[Act, str] = {
+    "rotate": "run it again; what was begun goes on, nothing is lost.",
+    "rollback": "run it again; nothing is lost.",
+}
 # A worker looks every few minutes; after a day nobody does.
 _OVERDUE_SECONDS = 24 * 3600
 
@@ -61,7 +65,7 @@ def lines_of(result: Result) -> Iterator[str]:
             yield f"  {_still_true(result)}Next: {_again(result)}"
         case "failed":
             yield f"{name}: not {_DONE[result.act]}: {said}"
-            yield f"  {_still_true(result)}Next: run it again; what was begun goes on, nothing is lost."
+            yield f"  {_still_true(result)}Next: {result.cure or _REPEAT[result.act]}"
         case "misconfigured":
             yield f"{name}: not {_DONE[result.act]}: {said}"
             if result.still_valid:
