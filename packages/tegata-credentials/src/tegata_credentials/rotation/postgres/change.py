@@ -46,9 +46,9 @@ def change_password(
 ) -> None:
     """Set the password in one transaction under the secret's lock, and commit.
 
-    `recheck` is called under the lock, before the commit, and raises if this is not to be done any more. Raises `RotationBusy`,
-    `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless the
-    connection broke at the commit: then a repetition finds out.
+    `recheck` is called under the lock, before the commit, and raises if this is not to be done any more. Raises
+    `RotationBusy`, `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless
+    the connection broke at the commit: then a repetition finds out.
     """
     rotator = None
     try:
