@@ -109,7 +109,8 @@ class AlbKeys:
             absent_since = self._absent.get(url)
             if absent_since is not None and is_within(absent_since, self._policy.absent_kept, now):
                 return
-            self._absent.pop(url, None)
+            with self._lock:
+                self._absent.pop(url, None)
             if self._is_resting(url, now):
                 return
             self._spend(now)

@@ -66,7 +66,10 @@ class TokenMemory:
 
     def _push_out_one_that_is_over(self, now: float) -> None:
         # One for each that comes in: after a rush the memory shrinks to what is in use.
-        digest, oldest = next(iter(self._kept.items()))
+        try:
+            digest, oldest = next(iter(self._kept.items()))
+        except RuntimeError:
+            return  # another thread has just looked one up, which moved it; the next that comes in sees to this
         if oldest.until <= now:
             self._bytes -= oldest.size
             del self._kept[digest]

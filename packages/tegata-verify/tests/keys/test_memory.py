@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import sys
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -92,6 +94,37 @@ def test_headers_are_known_only_of_good_tokens_and_only_so_many(clock):
         assert 0 < len(verifier.verification._headers) <= 64
     assert not any(b'"y"' in decode_segment(segment) for segment in verifier.verification._headers)
     verifier.close()
+
+
+@pytest.fixture
+def hasty_threads():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_threads_that_look_up_do_not_disturb_those_that_keep(hasty_threads):
+    memory, names = TokenMemory(max_tokens=64, max_bytes=10**9), [b"%d" % n for n in range(64)]
+    done = threading.Event()
+
+    def look_up():
+        while not done.is_set():
+            for name in names:
+                memory.find(name, now=10)
+
+    def keep():
+        try:
+            for _ in range(600):
+                for name in names:
+                    memory.keep(name, SOMEBODY, since=1, until=1000, size=10)
+        finally:
+            done.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(look_up), pool.submit(keep)]:
+            ended.result()
+    assert (len(memory), memory._bytes) == (64, 640)
 
 
 @relaxed
