@@ -197,9 +197,10 @@ def describe(scope: Scope) -> HttpRequest:
     headers = lower_headers(scope["headers"])
     host = next((value.decode("latin-1") for name, value in headers if name == b"host"), "")
     client = scope.get("client")
+    path = quote(scope["path"], safe=_IN_PATH, errors="surrogatepass")
     return HttpRequest(
         method=scope.get("method", "GET"),
-        url=f"{scope.get('scheme', 'http')}://{host}{quote(scope['path'], safe=_IN_PATH)}",
+        url=f"{scope.get('scheme', 'http')}://{host}{path}",
         headers=headers,
         query_string=scope.get("query_string", b""),
         peer=client[0] if client else None,

@@ -170,3 +170,18 @@ async def test_a_connection_of_an_unknown_kind_does_not_slip_past(issuer):
     with pytest.raises(ValueError, match="webtransport"):
         await guarded({"type": "webtransport", "path": "/brew", "headers": []}, None, None)
     assert reached == ["lifespan"]
+
+
+@pytest.mark.parametrize("path", ["/\ud800", "/\ufffd", "", "*"], ids=ascii)
+async def test_a_path_that_is_none_is_refused_as_any_other(issuer, path):
+    async def app(scope, receive, send):
+        raise AssertionError("reached")
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"\xff")], "query_string": b""}
+    await AccessMiddleware(app, Guard(issuer.verifier()), RULES)(scope, None, send)
+    assert [message.get("status") for message in sent] == [401, None]
