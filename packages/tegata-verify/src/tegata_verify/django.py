@@ -66,7 +66,7 @@ class Access:
         def guarded(request: DjangoRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             described = describe(request)
             try:
-                request.principal = guard.authorize(described, requirement)
+                request.principal = wsgi.authorize(guard, request.META, described, requirement)
                 response: HttpResponse = view(request, *args, **kwargs)
             except AccessError as error:
                 return self._refuse(error)
@@ -80,9 +80,11 @@ class Access:
             described = describe(request)
             try:
                 if isinstance(self.guard, Guard):
-                    request.principal = await self.guard.authorize(described, requirement)
+                    request.principal = await asgi.authorize(self.guard, request.META, described, requirement)
                 else:
-                    request.principal = await asyncio.to_thread(self.guard.authorize, described, requirement)
+                    request.principal = await asyncio.to_thread(
+                        wsgi.authorize, self.guard, request.META, described, requirement
+                    )
                 response: HttpResponse = await view(request, *args, **kwargs)
             except AccessError as error:
                 return self._refuse(error)

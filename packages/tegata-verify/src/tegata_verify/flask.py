@@ -11,7 +11,7 @@ from flask import Flask, Response, g, jsonify, request
 from tegata_verify.errors import AccessError
 from tegata_verify.guard import SyncGuard
 from tegata_verify.permissions import build_requirement
-from tegata_verify.wsgi import describe
+from tegata_verify.wsgi import authorize, describe
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -59,9 +59,9 @@ class Access:
                 from flask import after_this_request, current_app
 
                 described = describe(request.environ)
-                g.principal = self.guard.authorize(described, requirement)
+                g.principal = authorize(self.guard, request.environ, described, requirement)
                 for name, value in self.guard.answer_headers(described):
-                    after_this_request(_adding(name, value))
+                    after_this_request(_setting(name, value))
                 return current_app.ensure_sync(view)(*args, **kwargs)
 
             return guarded  # type: ignore[return-value]  # wraps keeps what the view shows
@@ -82,9 +82,9 @@ class Access:
         return answer
 
 
-def _adding(name: str, value: str) -> Callable[[Response], Response]:
-    def add(response: Response) -> Response:
-        response.headers.add(name, value)
+def _setting(name: str, value: str) -> Callable[[Response], Response]:
+    def set_header(response: Response) -> Response:
+        response.headers[name] = value
         return response
 
-    return add
+    return set_header

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
+from tegata_verify.guard import SyncGuard
+from tegata_verify.permissions import Requirement
+from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
+
+_KNOWN = "tegata_verify.known"  # a client's headers become names that begin with HTTP_
+
+
+def authorize(
+    guard: SyncGuard, environ: MutableMapping[str, Any], request: HttpRequest, requirement: Requirement
+) -> Principal:
+    """Return who acts with a request; several who ask the same guard about one are told of one decision.
+
+    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself.
+    """
+    known = environ.get(_KNOWN)
+    if known is not None and known[0] is guard:
+        guard.permit(known[1], request, requirement)
+    else:
+        environ[_KNOWN] = known = guard, guard.authorize(request, requirement)
+    principal: Principal = known[1]
+    return principal
 
 
 def describe(environ: Mapping[str, Any]) -> HttpRequest:
