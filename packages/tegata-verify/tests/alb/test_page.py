@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tegata_verify import Alb, AlbKeyPolicy, Guard
+from tegata_verify import Alb, AlbKeyPolicy, Guard, Reason
 
-PAGE = (Path(__file__).parents[4] / "docs/how-to/users-of-a-load-balancer.md").read_text()
+DOCS = Path(__file__).parents[4] / "docs"
+PAGE = (DOCS / "how-to/users-of-a-load-balancer.md").read_text()
+CHECKS = (DOCS / "reference/issuers.md").read_text().partition("## Of a load balancer that logs users in")[2]
 
 
 def table_of(name: str) -> dict[str, str]:
@@ -36,3 +38,10 @@ def test_the_code_of_the_page_runs():
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(compile(block, "page", "exec", dont_inherit=True), namespace)
     assert isinstance(namespace["guard"], Guard)
+
+
+def test_the_reasons_in_the_table_of_checks_exist():
+    rows = [line.split("|") for line in CHECKS.splitlines() if line.startswith("| ")]
+    named = {name for row in rows[1:] for name in re.findall(r"`(\w+)`", row[3])}
+    assert named <= {str(reason) for reason in Reason}
+    assert {"wrong_signer", "untrusted_peer", "wrong_subject"} <= named
