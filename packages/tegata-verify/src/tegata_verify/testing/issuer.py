@@ -193,7 +193,8 @@ class TestIssuer:
     def jwks(self) -> dict[str, Any]:
         """Return the public keys, as the issuer's `jwks_uri` would."""
         keys = [*((key, self.algorithm) for key in self._keys), *((key, "ES256") for key in self._next)]
-        return {"keys": [key.as_dict(private=False, alg=algorithm, use="sig") for key, algorithm in keys]}
+        more = shapes.build_key_members(self.rules)
+        return {"keys": [{**key.as_dict(private=False, alg=name, use="sig"), **more} for key, name in keys]}
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """Return what the issuer publishes, by address."""

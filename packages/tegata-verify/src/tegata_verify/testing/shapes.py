@@ -67,6 +67,11 @@ def find_jwks_uri(rules: Generic) -> str:
     return f"{rules.issuer.rstrip('/')}{'/.well-known/jwks.json' if isinstance(rules, Auth0) else '/jwks'}"
 
 
+def build_key_members(rules: Generic) -> Mapping[str, str]:
+    """Return what the issuer's published keys say beside themselves: Entra ID's, for whom they sign."""
+    return {"issuer": rules.issuer} if isinstance(rules, EntraId) else {}
+
+
 def build_type(rules: Generic) -> str | None:
     """Return the header's `typ`; None where it has none."""
     is_marked = not isinstance(rules, Auth0 | EntraId | Keycloak) or "jwt" not in rules.token_types
