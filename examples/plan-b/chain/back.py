@@ -24,7 +24,8 @@ class Back(ThreadingHTTPServer):
     """What it does is in the path.
 
     `/status/503` answers with that status, `/slow` when the block ends, `/break` never, `/half` half of what it
-    announced, `/websocket` takes the connection over and sends back what comes; anything else is answered with 200.
+    announced, `/websocket` takes the connection over if that is asked for, and sends back what comes; anything else is
+    answered with 200.
     `requests` and `connections` say what arrived, `server_names` what TLS clients asked for (RFC 6066 §3).
     """
 
@@ -88,7 +89,7 @@ class _Answering(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"half of it")
             self.close_connection = True
-        elif kind == "websocket":
+        elif kind == "websocket" and self.headers.get("Upgrade") == "websocket":
             self.take_over()
         else:
             if kind == "slow":

@@ -94,6 +94,15 @@ def test_the_back_learns_who_asked_and_how(running) -> None:
     assert headers["host"] == "127.0.0.1"
 
 
+def test_a_name_with_underscores_does_not_arrive(running) -> None:
+    """To a WSGI application it would be the same name as with hyphens."""
+    headers = {"X_Amzn_Oidc_Data": "x", "X_Client_Cert": "x", "X-Kept": "x"}
+    httpx2.get(f"{running.nginx.url}/names", headers=headers, trust_env=False, verify=UNUSED)
+    arrived = {name.lower() for name, _ in running.back.requests[-1].headers}
+    assert "x-kept" in arrived
+    assert not any("_" in name for name in arrived)
+
+
 def test_the_connection_of_the_front_is_kept(running) -> None:
     before = running.front.connections
     with httpx2.Client(base_url=running.front.url, trust_env=False, verify=UNUSED) as browser:
