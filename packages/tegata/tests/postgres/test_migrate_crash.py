@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 
 import psycopg
 import pytest
@@ -27,12 +25,9 @@ from tegata.postgres.target import ConnectionTarget
 Enter = Callable[[str], ConnectionTarget]
 
 REVISIONS = [f"{number:04}" for number in range(1, int(newest_revision()) + 1)]
-MIGRATE = """
-import sys
-from tegata.postgres.migrate import migrate
-from tegata.postgres.target import ConnectionTarget
-migrate(ConnectionTarget.from_url(sys.argv[1]), lock_timeout_seconds=60)
-"""
+# Each migration is a process of its own, forked from one that has read the modules: that takes longer than to migrate.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([migrate.__module__])
 ROWS = """
     insert into tegata.tenant (tenant_id, name, policy, pairwise_salt)
       select gen_random_uuid(), 'tenant ' || n, '{}', '' from generate_series(1, 3) n;
@@ -57,30 +52,30 @@ def migrator(enter: Enter) -> ConnectionTarget:
 
 
 @contextmanager
-def a_migrating_process(migrator: ConnectionTarget) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", MIGRATE, migrator.psycopg_conninfo()], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+def a_migrating_process(migrator: ConnectionTarget) -> Iterator[BaseProcess]:
+    process = PROCESSES.Process(target=migrate, args=(migrator,), kwargs={"lock_timeout_seconds": 60})
+    process.start()
     try:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.join(30)
+        assert not process.is_alive()
+        process.close()
 
 
-def wait_until(question: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if question():
-            return
-        time.sleep(0.01)
+def wait_until(superuser: ConnectionTarget, question: str, *, or_else: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the question has an answer."""
+    with psycopg.connect(superuser.psycopg_conninfo(), autocommit=True) as connection:
+        for _ in range(2000):
+            if or_else() or connection.execute(question.encode()).fetchone():
+                return
+            time.sleep(0.01)
     raise AssertionError("it never came to that")
 
 
-def waiting(superuser: ConnectionTarget) -> object:
-    return run(
-        superuser,
-        f"select 1 from pg_stat_activity where usename = '{MIGRATOR}' and wait_event_type = 'Lock'",
-    )
+THERE = f"select 1 from pg_stat_activity where usename = '{MIGRATOR}'"
+WAITING = f"{THERE} and wait_event_type = 'Lock'"
 
 
 def assert_complete(migrator: ConnectionTarget) -> None:
@@ -93,9 +88,9 @@ def test_killed_inside_the_first_revision(enter: Enter, migrator: ConnectionTarg
     superuser = enter("superuser")
     with psycopg.connect(superuser.psycopg_conninfo()) as in_the_way, a_migrating_process(migrator) as process:
         in_the_way.execute("create table tegata.audit_event (n integer)")
-        wait_until(lambda: waiting(superuser))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        wait_until(superuser, WAITING)
+        process.kill()
+        process.join(30)
         in_the_way.rollback()
     assert_complete(migrator)
 
@@ -108,9 +103,9 @@ def test_killed_at_the_end_of_the_revision_after(enter: Enter, migrator: Connect
     with psycopg.connect(superuser.psycopg_conninfo()) as in_the_way, a_migrating_process(migrator) as process:
         # Reading the version is let through, writing it is not.
         in_the_way.execute("lock table tegata.schema_version in share mode")
-        wait_until(lambda: waiting(superuser))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+        wait_until(superuser, WAITING)
+        process.kill()
+        process.join(30)
         in_the_way.rollback()
     assert run(superuser, "select version_num from tegata.schema_version") == [(revision,)]
     assert_complete(migrator)
@@ -123,12 +118,7 @@ def test_killed_at_any_moment(enter: Enter, migrator: ConnectionTarget) -> None:
     run(migrator.taking_role("tegata_owner"), ROWS)
     for moment in range(6):
         with a_migrating_process(migrator) as process:
-            wait_until(
-                lambda process=process: (
-                    process.poll() is not None
-                    or run(superuser, f"select 1 from pg_stat_activity where usename = '{MIGRATOR}'")
-                )
-            )
+            wait_until(superuser, THERE, or_else=lambda process=process: not process.is_alive())
             time.sleep(0.03 * moment)
     assert_complete(migrator)
     assert run(superuser, "select count(*) from tegata.audit_event") == EVENTS
@@ -139,7 +129,7 @@ def test_the_session_that_migrates_holds_the_lock_itself(enter: Enter, migrator:
     superuser = enter("superuser")
     with psycopg.connect(superuser.psycopg_conninfo()) as in_the_way, a_migrating_process(migrator):
         in_the_way.execute("create table tegata.audit_event (n integer)")
-        wait_until(lambda: waiting(superuser))
+        wait_until(superuser, WAITING)
         sessions = run(superuser, f"select pid from pg_stat_activity where usename = '{MIGRATOR}'")
         holders = run(superuser, "select pid from pg_locks where locktype = 'advisory' and granted")
         in_the_way.rollback()
@@ -200,7 +190,7 @@ def test_an_index_waits_for_older_transactions_and_stops_nobody(
         older.execute(WRITE.format(1).encode())
         thread = threading.Thread(target=build)
         thread.start()
-        wait_until(lambda: waiting(peopled))
+        wait_until(peopled, WAITING)
         for number in range(2, 10):
             run(peopled, WRITE.format(number))
         older.commit()
@@ -222,7 +212,7 @@ def test_half_an_index_is_found_and_made_again(peopled: ConnectionTarget, migrat
         older.execute(WRITE.format(1).encode())
         thread = threading.Thread(target=build)
         thread.start()
-        wait_until(lambda: waiting(peopled))
+        wait_until(peopled, WAITING)
         run(peopled, f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{MIGRATOR}'")
         thread.join()
         older.commit()
