@@ -23,6 +23,7 @@ from tegata.postgres.secret_logins import ProcessSecrets
 from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
+from tegata_credentials.observer import WrittenAudit
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ class Surroundings:
         """Read settings and, if they name no database for operators, look for a running development server."""
         settings = Settings.from_environment(environment)
         home = Home(settings.home)
-        return cls(settings, environment, home, _development(settings, home), process_secrets(settings, environment))
+        # A command sets up no log: who reads a secret is told on standard error.
+        secrets = process_secrets(settings, environment, observer=WrittenAudit())
+        return cls(settings, environment, home, _development(settings, home), secrets)
 
     @property
     def allow_loopback_http(self) -> bool:

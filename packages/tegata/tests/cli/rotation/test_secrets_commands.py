@@ -104,6 +104,16 @@ def test_each_access_and_change_is_a_line_on_standard_error_without_a_value(plac
     ]
 
 
+def test_a_command_that_logs_in_with_a_secret_tells_of_that_access(place: Place) -> None:
+    assert place.run("secrets", "create", "maintenance-database", "--at", place.address).exit_code == 0
+    words = [str(TEGATA), "keys", "list", "--tenant", "nobody"]
+    done = subprocess.run(words, env=place.environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert "there is no tenant nobody" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if " secret.read " in line]
+    assert f" secret=file:{place.directory}/maintenance " in line
+    assert "secret.read" not in done.stdout
+
+
 def test_an_administrators_login_that_cannot_be_read_is_a_line_too(made: Place) -> None:
     failed = made.run("secrets", "rotate", "database", TEGATA_ROTATION_ADMINISTRATOR="file:/nowhere/rotator")
     told = [facts for act, facts in acts(failed) if act == "secret.read_failed"]
