@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx2
 
@@ -16,10 +18,12 @@ UNUSED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, at any loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))  # noqa: S104 - nothing listens on it: it is to be free on 127.0.0.2 too
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, at any loopback address; not one that a connection could be given soon."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - nothing listens on it: it is to be free on 127.0.0.2 too
+            return port
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
