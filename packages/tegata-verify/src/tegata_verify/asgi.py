@@ -23,7 +23,7 @@ Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
 _IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
 _BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
-_KNOWN = "tegata_verify.known"  # where a connection's scope has the guard that let it in, and whom it let in
+_KNOWN = "tegata_verify.known"  # where a connection's scope has who let in what, and whom
 POLICY_VIOLATION = 1008
 """How a refused WebSocket is closed: RFC 6455 §7.4.1. Before the handshake it becomes an answer of status 403."""
 
@@ -103,15 +103,17 @@ class AccessMiddleware:
 async def authorize(guard: Guard, scope: Scope, request: HttpRequest, requirement: Requirement) -> Principal:
     """Return who acts on a connection; several who ask the same guard about one are told of one decision.
 
-    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself.
+    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself. A scope that was
+    copied for another request, as for the parts of a batch, says nothing about that one.
     """
-    known = scope.get(_KNOWN)
-    if known is not None and known[0] is guard:
-        guard.permit(known[1], request, requirement)
+    decided_by, decided, principal = scope.get(_KNOWN, (None, None, None))
+    if decided_by is guard and decided == request:
+        guard.permit(principal, request, requirement)
     else:
-        scope[_KNOWN] = known = guard, await guard.authorize(request, requirement)
-    principal: Principal = known[1]
-    return principal
+        principal = await guard.authorize(request, requirement)
+        scope[_KNOWN] = guard, request, principal
+    found: Principal = principal
+    return found
 
 
 def let_through(request: object, error: AccessError) -> NoReturn:

@@ -83,6 +83,19 @@ def test_what_another_guard_has_decided_counts_for_nothing():
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
 
 
+def test_a_decision_is_about_one_request_though_its_scope_be_copied():
+    guard = build_guard()
+    inner = build_app(guard)
+
+    async def batch(scope, receive, send):
+        wanted = [header for header in scope["headers"] if header[0] != b"authorization"]
+        await inner({**scope, "path": "/beers", "raw_path": b"/beers", "headers": wanted}, receive, send)
+
+    client = TestClient(AccessMiddleware(batch, guard, RULES), base_url=HOST)
+    bearer = ISSUER.headers(scope="read", roles=["brewer"])
+    assert client.get("/batch", headers=bearer).status_code == 401
+
+
 def test_rules_inside_a_mounted_application_are_about_the_whole_path():
     async def show(request):
         return JSONResponse(request.state.principal.subject)
