@@ -54,8 +54,8 @@ class LambdaAuthorizer:
         """Return an IAM policy or a simple answer. Raises `Unauthorized`; any other error becomes status 500.
 
         To an HTTP API a bad token is answered like one that does not suffice, with status 403: the simple answer knows
-        no other, and an error of the authorizer became status 500 in a stand-in. Where the `Authorization` header is the
-        identity source, a request without it is answered with 401 before the authorizer is asked.
+        no other, and an error of the authorizer became status 500 in a stand-in. Where the `Authorization` header is
+        the identity source, a request without it is answered with 401 before the authorizer is asked.
         """
         is_simple = event.get("version") == "2.0"
         try:
