@@ -104,10 +104,12 @@ def test_a_rotation_of_secrets_manager_runs_from_inside_the_zip(
     told = function.lines()
     assert [line["audit"] for line in told if "audit" in line] == [
         "rotation.created",
+        "secret.read",
         "rotation.applied",
         "rotation.tested",
         "rotation.promoted",
     ]
+    assert [line["secret"] for line in told if line.get("audit") == "secret.read"] == ["shop-prod-secret-rotator"]
     assert sum(line.get("RotationSucceeded", 0) for line in told) == 1
     refused = function({"SecretId": "another", "ClientRequestToken": token, "Step": "setSecret"})
     assert refused["errorType"] == "RotationRefused"
