@@ -8,7 +8,7 @@ import pytest
 
 from tegata_verify import KeysUnavailable, Reason, TokenError, Verifier
 
-from .vendors import NOW, Published, all_vendors
+from .vendors import NOW, Published, all_vendors, generic, public_key, tegata
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +99,16 @@ async def test_all_of_them_at_once_in_one_verifier():
     )
     for vendor in all_vendors():
         assert (await verifier.verify(vendor.mint())).issuer == vendor.access[1]["iss"]
+
+
+async def test_made_up_names_of_keys_at_one_issuer_do_not_keep_another_from_being_asked():
+    """How often unknown names may be asked for is counted for each issuer, and what there is found out is kept."""
+    first, second, asked = tegata(), generic(), []
+    documents = {**first.documents, **second.documents}
+    verifier = Verifier(first.rules, second.rules, transport=lambda: Published(documents, asked), clock=lambda: NOW)
+    await verifier.verify(second.mint())
+    for number in range(20):
+        assert await refusal(verifier, first.mint(header={"kid": f"guess-{number}"})) == Reason.UNKNOWN_KEY
+    documents[f"{second.rules.issuer}/jwks"] = lambda: {"keys": [public_key("new", "ES256", kid="new", alg="ES256")]}
+    assert (await verifier.verify(second.mint(header={"kid": "new"}))).issuer == second.rules.issuer
+    assert [asked.count(f"{vendor.rules.issuer}/jwks") for vendor in (first, second)] == [2, 2]
