@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from jose import jwt as jose
 
 from tegata_verify import Reason, TokenError, issuers
+from tegata_verify.testing import TestIssuer
 
-from .issuers.vendors import cognito, entra, keycloak
+from .issuers.vendors import APP_CLIENT, cognito, entra, keycloak
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "reference/issuers.md").read_text()
@@ -117,3 +120,28 @@ def test_what_fastapi_cloudauth_becomes(page):
     assert ask(app, "/", vendor.mint()) == 200
     assert ask(app, "/", vendor.mint({"scope": "openid"})) == 403
     assert ask(app, "/", vendor.mint({"client_id": "another"})) == 401
+
+
+def test_what_the_page_says_of_python_jose_is_so():
+    issuer = TestIssuer(algorithm="RS256")
+    pem = issuer.key.as_pem(private=False)
+    assert jose.decode(issuer.mint(), pem, audience=issuer.audience)["sub"] == "user-1"  # no algorithms
+    nobodys = issuer.mint(claims={"aud": None})
+    assert jose.decode(nobodys, pem, algorithms=["RS256"], audience="beer-api", issuer=issuer.issuer)
+
+
+@pytest.mark.anyio
+async def test_what_the_page_says_of_fastapi_cloudauth_is_so():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fastapi.security import HTTPAuthorizationCredentials
+        from fastapi_cloudauth import cognito as cloud
+    pool = cognito().rules
+    issuer = TestIssuer(pool.issuer, algorithm="RS256")
+    keys = cloud.BaseJWKS(fixed_keys={issuer.key.kid: cloud.jwk.construct(issuer.jwks()["keys"][0])})
+    # What its Cognito(region, userPoolId, client_id, scope_key="scope") is made of, but for the fetch of the keys.
+    extra = cloud.CognitoExtraVerifier(client_id=APP_CLIENT, issuer=pool.issuer, token_use={"access"})
+    auth = cloud.ScopedAuth(keys, audience=APP_CLIENT, issuer=pool.issuer, scope_key="scope", extra=extra)
+    strangers = issuer.mint(client_id="another", scope="beers/read", claims={"aud": None, "token_use": "access"})
+    sent = HTTPAuthorizationCredentials(scheme="Bearer", credentials=strangers)
+    assert await auth.scope(["beers/read"]).verifier.verify_token(sent)

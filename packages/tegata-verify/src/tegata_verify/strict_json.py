@@ -1,4 +1,4 @@
-"""Reads a JSON object with one meaning only, from bytes that anybody may have sent (RFC 8725 §2.4, RFC 8259 §4)."""
+"""Reads a JSON object with one meaning only, from bytes that anybody may have sent (RFC 7515 §4, RFC 7519 §4)."""
 
 from __future__ import annotations
 
