@@ -53,6 +53,8 @@ class AccessMiddleware:
         self._guard = guard
         self._rules = rules
         self._preflights = preflights or _permit_nothing
+        # FastAPI's own, which it takes off a path that begins with it, and which the server knows nothing of.
+        self._root_path = str(getattr(app, "root_path", ""))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises `ValueError` for a kind that no rule could be about."""
@@ -93,7 +95,8 @@ class AccessMiddleware:
 
     async def _authorize(self, scope: Scope, request: HttpRequest) -> Principal:
         method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
-        requirement = self._rules.find(method, scope["path"], scope.get("raw_path"))
+        root_paths = (scope.get("root_path", ""), self._root_path)
+        requirement = self._rules.find(method, scope["path"], scope.get("raw_path"), root_paths=root_paths)
         principal = await authorize(self._guard, scope, request, ANYBODY if requirement is None else requirement)
         if requirement is None:
             raise InsufficientScope(Reason.MISSING_PERMISSION, detail="no rule for this path and method")

@@ -34,7 +34,8 @@ class PathRules:
     """Finds the requirement for a request. What no rule names is refused.
 
     The longest prefix decides, whole segments only and whatever the case; if it has rules for other methods alone, the
-    request is refused. HEAD counts as GET. `public` are complete paths, to the letter, that need no token.
+    request is refused. HEAD counts as GET. `public` are complete paths, to the letter, that need no token. A path
+    that has another rule without the root path it begins with is refused, unless a rule is about that or below it.
 
     >>> from tegata_verify import build_requirement
     >>> rules = PathRules([PathRule("/beers", build_requirement(scope="read"), methods={"GET"})], public={"/health"})
@@ -65,19 +66,36 @@ class PathRules:
         """Tell whether a decoded path needs no token; never for one that could be read in two ways."""
         return path in self._public and is_plain(path, raw_path)
 
-    def find(self, method: str, path: str, raw_path: bytes | None = None) -> Requirement | None:
-        """Return what is needed at a decoded path, or None: refuse the request."""
+    def find(
+        self, method: str, path: str, raw_path: bytes | None = None, *, root_paths: Iterable[str] = ()
+    ) -> Requirement | None:
+        """Return what is needed at a decoded path, or None: refuse the request.
+
+        `root_paths` are what frameworks may take off the path before they look for its endpoint.
+        """
         if not is_plain(path, raw_path):
             return None
+        key = self._longest(path)
+        if key is None or any(self._is_in_doubt(path, key, root_path.rstrip("/")) for root_path in root_paths):
+            return None
+        by_method = self._rules[key]
+        method = "GET" if method.upper() == "HEAD" else method.upper()
+        return by_method.get(method, by_method.get(None))
+
+    def _longest(self, path: str) -> str | None:
         # No more of a path than the longest rule has: a path of a thousand segments is not looked up a thousand times.
         key = "/".join(_key(path).split("/", self._most_segments + 1)[: self._most_segments + 1])
         while key not in self._rules:
             if not key:
                 return None
             key = key.rpartition("/")[0]
-        by_method = self._rules[key]
-        method = "GET" if method.upper() == "HEAD" else method.upper()
-        return by_method.get(method, by_method.get(None))
+        return key
+
+    def _is_in_doubt(self, path: str, key: str, root_path: str) -> bool:
+        # With a rule for `/` and one for `/admin`, `/api/admin` would be a name of `/admin` that needs less.
+        if not root_path or not f"{path}/".startswith(f"{root_path}/") or len(key) >= len(_key(root_path)):
+            return False
+        return self._longest(path[len(root_path) :]) != key
 
 
 def is_plain(path: str, raw_path: bytes | None = None) -> bool:

@@ -109,3 +109,17 @@ def test_rules_inside_a_mounted_application_are_about_the_whole_path():
     assert mount("/api").get("/api/beers", headers=bearer).json() == "user-1"
     assert mount("").get("/api/beers", headers=bearer).status_code == 403
     assert mount("").get("/api/health").status_code == 401
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["around the application", "among its middleware"])
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+def test_an_application_s_root_path_is_no_way_around_a_rule(is_inside):
+    app, guard = FastAPI(root_path="/api"), Guard(ISSUER.verifier())
+    app.get("/admin")(lambda: "secret")
+    rules = PathRules([PathRule("/", build_requirement()), PathRule("/admin", build_requirement(role="admin"))])
+    if is_inside:
+        app.add_middleware(AccessMiddleware, guard=guard, rules=rules)
+    client = TestClient(app if is_inside else AccessMiddleware(app, guard, rules), base_url=HOST)
+    asked = [client.get(path, headers=ISSUER.headers()).status_code for path in ("/admin", "/api/admin")]
+    assert asked == [403, 403]
+    assert client.get("/admin", headers=ISSUER.headers(roles=["admin"])).json() == "secret"

@@ -103,3 +103,27 @@ def test_a_rule_for_everything_is_for_everything(path, found):
 def test_one_text_is_no_collection_of_public_paths():
     with pytest.raises(ValueError, match="collection"):
         PathRules([], public="/health")
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "expected"),
+    [
+        ("/api/admin", "/api", None),
+        ("/api/admin", "/api/", None),
+        ("/api/ADMIN/users/", "/api", None),
+        ("/api/x", "/api", READ),
+        ("/api/", "/api", READ),
+        ("/api", "/api", READ),
+        ("/apiary/admin", "/api", READ),
+        ("/admin", "/api", ADMIN),
+        ("/admin/x", "/admin", ADMIN),
+        ("/api/admin", "", READ),
+    ],
+)
+def test_what_a_framework_takes_off_a_path_leads_around_no_rule(path, root_path, expected):
+    assert RULES.find("GET", path, root_paths=["", root_path]) is expected
+
+
+def test_a_rule_below_a_root_path_was_made_for_it():
+    rules = PathRules([PathRule("/", ADMIN), PathRule("/api/beers", READ)])
+    assert rules.find("GET", "/api/beers/7", root_paths=["/api"]) is READ
