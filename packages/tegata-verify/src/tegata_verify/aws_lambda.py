@@ -3,11 +3,13 @@
 A REST API keeps an authorizer's answer for each identity source (the token) and applies it to *other* methods, too. The
 policies here name the one method that was asked for, so that a cached one refuses the others rather than letting a
 reader write: set the authorizer's caching to 0 seconds, or add method and path to the identity sources
-(`context.httpMethod`, `context.path`). Never widen a policy to `*`.
+(`context.httpMethod`, `context.path`). Never widen a policy to `*`. A path that a policy would read as a pattern, as
+one with `*` in it, is denied.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -20,6 +22,8 @@ from tegata_verify.principal import Principal
 from tegata_verify.request import HttpRequest
 
 Event = Mapping[str, Any]
+
+_PATTERN = re.compile(r"[*?]|\$\{")  # what IAM reads in a policy's resource: wildcards and variables
 
 
 class Unauthorized(Exception):
@@ -60,6 +64,8 @@ class LambdaAuthorizer:
         is_simple = event.get("version") == "2.0"
         try:
             principal = self._authorize(describe(event))
+            if not is_simple and _PATTERN.search(event["methodArn"]):
+                raise InsufficientScope(Reason.MISSING_PERMISSION, detail="the path would be a pattern in a policy")
         except InsufficientScope as error:
             self._guard.refuse(error)
             return {"isAuthorized": False} if is_simple else build_policy("caller", "Deny", event["methodArn"], {})

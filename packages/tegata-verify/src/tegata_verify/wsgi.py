@@ -19,15 +19,17 @@ def authorize(
 ) -> Principal:
     """Return who acts with a request; several who ask the same guard about one are told of one decision.
 
-    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself.
+    Raises an `AccessError`. What a proof or an issuer says is judged once, each requirement by itself. An environment
+    that was copied for another request, as for the parts of a batch, says nothing about that one.
     """
-    known = environ.get(_KNOWN)
-    if known is not None and known[0] is guard:
-        guard.permit(known[1], request, requirement)
+    decided_by, decided, principal = environ.get(_KNOWN, (None, None, None))
+    if decided_by is guard and decided == request:
+        guard.permit(principal, request, requirement)
     else:
-        environ[_KNOWN] = known = guard, guard.authorize(request, requirement)
-    principal: Principal = known[1]
-    return principal
+        principal = guard.authorize(request, requirement)
+        environ[_KNOWN] = guard, request, principal
+    found: Principal = principal
+    return found
 
 
 def describe(environ: Mapping[str, Any]) -> HttpRequest:

@@ -154,3 +154,15 @@ def test_the_event_is_read_as_awss_own_library_reads_it(event):
     assert request.raw_path == path.encode()
     assert [value.decode() for value in request.values(b"authorization")] == [theirs.headers["authorization"]]
     assert request.method == theirs.parsed_arn.http_method
+
+
+@pytest.mark.parametrize("path", ["*", "beers/*", "beers/?", "beers/${aws:x}"])
+def test_a_path_that_a_policy_would_read_as_a_pattern_is_denied(issuer, path):
+    arn = ARN.replace("beers/7", path)
+    guard = SyncGuard(issuer.verifier())
+    handler = LambdaAuthorizer(guard)
+    bearer = f"Bearer {issuer.mint(scope='read')}"
+    for event in (token_event(bearer), request_event(bearer) | {"path": f"/{path}"}):
+        (statement,) = handler({**event, "methodArn": arn}, None)["policyDocument"]["Statement"]
+        assert statement["Effect"] == "Deny"
+    guard.close()

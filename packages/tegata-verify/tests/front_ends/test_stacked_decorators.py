@@ -9,7 +9,7 @@ import pytest
 from django.http import JsonResponse
 from django.test import Client, override_settings
 from django.urls import path
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 
 from tegata_verify import DpopNonces, DpopPolicy, Guard, SyncGuard
 from tegata_verify import django as for_django
@@ -73,3 +73,22 @@ def test_a_proof_serves_all_decorators_of_its_request_and_no_other_request(build
         assert ask(proof(**narrow))[0] == 403
     if not inspect.iscoroutinefunction(guard.authorize):
         guard.close()
+
+
+def test_a_decision_is_about_one_request_though_its_environment_be_copied():
+    guard = SyncGuard(ISSUER.verifier())
+    access, app = for_flask.Access(guard), Flask("beers")
+    access.install(app)
+    view = access.requires(scope="read")(lambda: jsonify("Saison"))
+    app.add_url_rule("/beers", "beers", view)
+
+    @app.get("/batch")
+    @access.requires(scope="read")
+    def batch():
+        part = {name: value for name, value in request.environ.items() if name != "HTTP_AUTHORIZATION"}
+        with app.request_context({**part, "PATH_INFO": "/beers", "RAW_URI": "/beers", "REQUEST_URI": "/beers"}):
+            return app.full_dispatch_request()
+
+    answer = app.test_client().get("/batch", headers=ISSUER.headers(scope="read"), base_url=HOST)
+    guard.close()
+    assert answer.status_code == 401
