@@ -138,6 +138,8 @@ def cognito() -> Vendor:
 
 
 REALM = "https://sso.example.com/realms/beer"
+CERTIFIED = {"x5c": ["MIIC"], "x5t": "c2hvcnQ", "x5t#S256": "bG9uZ2Vy"}
+"""What stands beside a key that has a certificate, which is nobody's business: here it is none."""
 
 
 def keycloak() -> Vendor:
@@ -190,8 +192,8 @@ def keycloak() -> Vendor:
             f"{REALM}/.well-known/openid-configuration": lambda: {"issuer": REALM, "jwks_uri": certs},
             certs: lambda: {
                 "keys": [
-                    public_key("encryption", kid="enc-1", alg="RSA-OAEP", use="enc"),
-                    public_key(kid, kid=kid, alg="RS256", x5t="c2hvcnQ"),
+                    public_key("encryption", kid="enc-1", alg="RSA-OAEP", use="enc", **CERTIFIED),
+                    public_key(kid, kid=kid, alg="RS256", **CERTIFIED),
                 ]
             },
         },
@@ -233,7 +235,8 @@ def entra(version: str = "2.0") -> Vendor:
     }
     jwks_uri = f"{_LOGIN}/{TENANT}/discovery/v2.0/keys"
     metadata = {"issuer": f"{_LOGIN}/{TENANT}/v2.0", "jwks_uri": jwks_uri}
-    key = {"kid": _ENTRA_KID, "x5t": _ENTRA_KID, "issuer": f"{_LOGIN}/{TENANT}/v2.0"}
+    key = {"kid": _ENTRA_KID, "x5t": _ENTRA_KID, "x5c": ["MIIC"], "issuer": f"{_LOGIN}/{TENANT}/v2.0"}
+    key |= {"cloud_instance_name": "microsoftonline.com"}
     return Vendor(
         f"entra-{version}",
         EntraId(TENANT, [API]),
@@ -289,7 +292,7 @@ def auth0(profile: str = "auth0") -> Vendor:
         (header, id_token),
         {
             f"{issuer}.well-known/openid-configuration": lambda: {"issuer": issuer, "jwks_uri": jwks_uri},
-            jwks_uri: lambda: {"keys": [public_key(kid, kid=kid, alg="RS256", x5t=kid)]},
+            jwks_uri: lambda: {"keys": [public_key(kid, kid=kid, alg="RS256", x5t=kid, x5c=["MIIC"])]},
         },
     )
 
