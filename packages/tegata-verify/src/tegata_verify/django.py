@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest as DjangoRequest
 from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from tegata_verify import asgi, wsgi
 from tegata_verify.errors import AccessError
@@ -19,6 +19,8 @@ from tegata_verify.permissions import build_requirement
 from tegata_verify.request import HttpRequest
 
 View = Callable[..., Any]
+
+_ASKS = "asks_for_a_token"  # decorators that keep a view's attributes, as functools.wraps does, keep this one
 
 
 class Access:
@@ -72,6 +74,7 @@ class Access:
                 return self._refuse(error)
             return self._add_headers(response, described)
 
+        setattr(guarded, _ASKS, True)
         return guarded
 
     def _guard_async(self, view: View, requirement: Any) -> View:
@@ -90,6 +93,7 @@ class Access:
                 return self._refuse(error)
             return self._add_headers(response, described)
 
+        setattr(guarded, _ASKS, True)
         return guarded
 
     def _refuse(self, error: AccessError) -> HttpResponse:
@@ -104,6 +108,25 @@ class Access:
         for name, value in self.guard.answer_headers(described):
             response[name] = value
         return response
+
+
+def find_open_endpoints(urlconf: str | None = None) -> list[str]:
+    """Return the addresses that are answered without asking for a token, such as `health`; for a test of your own.
+
+    Without `urlconf` those of the setting `ROOT_URLCONF`. The description of the service is left out.
+    """
+    return sorted(_find_open(get_resolver(urlconf).url_patterns, ""))
+
+
+def _find_open(patterns: Iterable[URLPattern | URLResolver], prefix: str) -> Iterator[str]:
+    for pattern in patterns:
+        place = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _find_open(pattern.url_patterns, place)
+            continue
+        is_ours = getattr(pattern.callback, "__func__", None) is Access._describe_service
+        if not (is_ours or getattr(pattern.callback, _ASKS, False)):
+            yield place
 
 
 def describe(request: DjangoRequest) -> HttpRequest:

@@ -15,6 +15,8 @@ from tegata_verify.wsgi import authorize, describe
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+_ASKS = "asks_for_a_token"  # decorators that keep a view's attributes, as functools.wraps does, keep this one
+
 
 class Access:
     """Guards views of Flask applications. `install` answers the refusals and serves the guard's description.
@@ -64,6 +66,7 @@ class Access:
                     after_this_request(_setting(name, value))
                 return current_app.ensure_sync(view)(*args, **kwargs)
 
+            setattr(guarded, _ASKS, True)
             return guarded  # type: ignore[return-value]  # wraps keeps what the view shows
 
         return decorate
@@ -80,6 +83,21 @@ class Access:
         for name, value in refusal.headers:
             answer.headers.add(name, value)
         return answer
+
+
+def find_open_endpoints(app: Flask) -> list[str]:
+    """Return what an application answers without asking for a token, such as `GET /health`; for a test of your own.
+
+    Its static files and the description of the service are left out.
+    """
+    found = []
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        is_ours = getattr(view, "__func__", None) is Access._describe_service
+        if not (is_ours or rule.endpoint == "static" or getattr(view, _ASKS, False)):
+            methods = " ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+            found.append(f"{methods or 'ANY'} {rule.rule}")
+    return sorted(found)
 
 
 def _setting(name: str, value: str) -> Callable[[Response], Response]:
