@@ -89,8 +89,8 @@ class _Answering(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"half of it")
             self.close_connection = True
-        elif kind == "websocket" and self.headers.get("Upgrade") == "websocket":
-            self.take_over()
+        elif kind == "websocket" and "Upgrade" in self.headers:
+            self.take_over(self.headers["Upgrade"])
         else:
             if kind == "slow":
                 self.server.ended.wait(60)
@@ -104,11 +104,11 @@ class _Answering(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def take_over(self) -> None:
-        """RFC 6455 §4.2.2, then an echo of bytes."""
+    def take_over(self, protocol: str) -> None:
+        """RFC 6455 §4.2.2, whatever the protocol, then an echo of bytes."""
         digest = hashlib.sha1(self.headers["Sec-WebSocket-Key"].encode() + _MAGIC, usedforsecurity=False).digest()
         self.send_response(101)
-        self.send_header("Upgrade", "websocket")
+        self.send_header("Upgrade", protocol)
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest).decode())
         self.end_headers()

@@ -173,7 +173,12 @@ http {{
     # Asked again after this time: a name given to proxy_pass as it is would be looked up once, at the start.
     resolver {_bracket(config.resolver)}:{config.resolver_port} valid={config.resolver_valid_seconds}s ipv6=off;
     resolver_timeout 3s;
-    map $http_upgrade $connection_to_back {{
+    # No other protocol: behind an upgrade to HTTP/2 requests would pass whose headers nobody takes away.
+    map $http_upgrade $upgrade_to_back {{
+        default "";
+        ~*^websocket$ websocket;
+    }}
+    map $upgrade_to_back $connection_to_back {{
         default upgrade;
         "" "";
     }}
@@ -265,7 +270,7 @@ def _build_removals(*more: str) -> str:
 def _build_pass(config: NginxConfiguration) -> str:
     lines = [
         "proxy_set_header Host $host;",
-        "proxy_set_header Upgrade $http_upgrade;",
+        "proxy_set_header Upgrade $upgrade_to_back;",
         "proxy_set_header Connection $connection_to_back;",
         "proxy_http_version 1.1;",
         f"proxy_connect_timeout {config.connect_seconds}s;",

@@ -57,6 +57,14 @@ def receive(connection: socket.socket, size: int) -> bytes:
     return data
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket, h2c", "websocketx", "TLS/1.2"])
+def test_no_other_protocol_than_websocket_passes_unseen(running, protocol: str) -> None:
+    headers = {"Upgrade": protocol, "Connection": "Upgrade", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        assert client.get(f"http://127.0.0.1:{running.nginx.port}/websocket", headers=headers).status_code == 200
+    assert "upgrade" not in {name.lower() for name, _ in running.back.requests[-1].headers}
+
+
 @pytest.mark.parametrize("part", ["nginx", "front"])
 def test_a_websocket_goes_through(running, part: str) -> None:
     connection, answer, expected = open_websocket(getattr(running, part).port)

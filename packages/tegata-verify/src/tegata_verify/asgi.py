@@ -135,7 +135,8 @@ def is_preflight(scope: Scope) -> bool:
 class _Answer:
     """Sends what the application says, adds to its beginning what a guard has to say, and knows how far it got.
 
-    A complete answer of status 500 is held back until the application has ended: it may be about an `AccessError`.
+    A complete answer of status 500 is held back until the application has ended, or waits for the client to go: it may
+    be about an `AccessError`.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -157,6 +158,8 @@ class _Answer:
 
     async def receive(self) -> Message:
         """Receive for the application."""
+        if len(self._held) == 2:  # a complete answer: who listens on is told nothing before the client has it
+            await self.release()
         message = await self._receive()
         self._has_connected = True
         return message

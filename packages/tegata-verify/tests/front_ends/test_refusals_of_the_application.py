@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import litestar
 import pytest
 from starlette.applications import Starlette
@@ -185,3 +186,25 @@ async def test_a_path_that_is_none_is_refused_as_any_other(issuer, path):
     scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"\xff")], "query_string": b""}
     await AccessMiddleware(app, Guard(issuer.verifier()), RULES)(scope, None, send)
     assert [message.get("status") for message in sent] == [401, None]
+
+
+async def test_who_listens_on_after_a_500_does_not_keep_it_from_the_client(issuer):
+    sent, has_answer = [], anyio.Event()
+
+    async def listening(scope, receive, send):
+        await PlainTextResponse("sorry", 500)(scope, receive, send)
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def receive():
+        await has_answer.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            has_answer.set()
+
+    scope = {"type": "http", "method": "GET", "path": "/open", "headers": []}
+    with anyio.fail_after(5):
+        await AccessMiddleware(listening, Guard(issuer.verifier()), RULES)(scope, receive, send)
+    assert sent == ["http.response.start", "http.response.body"]
