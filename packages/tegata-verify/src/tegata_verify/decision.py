@@ -21,6 +21,7 @@ from tegata_verify.errors import (
     TokenError,
 )
 from tegata_verify.issuers import Generic
+from tegata_verify.keys import Clock
 from tegata_verify.parts import CertificateRules, IssuerQuestions, LoadBalancer, ProofRules
 from tegata_verify.permissions import Requirement, check_permission
 from tegata_verify.policy import AccessPolicy, find_method
@@ -102,7 +103,7 @@ Question = Verify | Introspect | AskActivity | Identify | Wait
 Decision = Generator[Question, Any, Principal]
 
 
-def decide(parts: GuardParts, request: HttpRequest, requirement: Requirement, *, now: float) -> Decision:
+def decide(parts: GuardParts, request: HttpRequest, requirement: Requirement, *, clock: Clock) -> Decision:
     """Judge one request; the generator returns who acts. Raises an `AccessError`.
 
     The token is judged before the proof, so that nobody without a token fills the memory of proofs.
@@ -110,6 +111,7 @@ def decide(parts: GuardParts, request: HttpRequest, requirement: Requirement, *,
     presented = find_token(parts, request)
     thumbprint = parts.certificates.find_thumbprint(request) if parts.certificates is not None else None
     principal = yield from _verified(parts, presented)
+    now = clock()  # not before: a proof must not outlive the memory of it while its issuer is slow
     binding = find_binding(principal.claims)
     check_certificate(parts, binding, thumbprint)
     check_scheme(parts, presented, binding)

@@ -130,7 +130,7 @@ class DocumentFetcher:
             self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
         # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
         tls = self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        guarded = self._guard(parts, named_by, tls)
+        guarded = self.guard(parts, named_by, tls)
         if guarded is not None:
             return httpx2.AsyncClient(
                 transport=guarded, follow_redirects=False, timeout=self._timeout_seconds, trust_env=False
@@ -142,7 +142,7 @@ class DocumentFetcher:
             trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
         )
 
-    def _guard(self, parts: SplitResult, named_by: str | None, tls: ssl.SSLContext) -> GuardedTransport | None:
+    def guard(self, parts: SplitResult, named_by: str | None, tls: ssl.SSLContext) -> GuardedTransport | None:
         """Return a transport that looks where it goes, None where the address is as good as a configured one."""
         host, naming_host = parts.hostname, urlsplit(named_by or "").hostname
         if not host or not naming_host or host == naming_host:

@@ -82,7 +82,7 @@ class _Judge:
         check_permission(principal, requirement, policy=self.parts.policy, method=method, now=self._clock())
 
     def _decide(self, request: HttpRequest, requirement: Requirement) -> Decision:
-        return decide(self.parts, request, requirement, now=self._clock())
+        return decide(self.parts, request, requirement, clock=self._clock)
 
 
 class Guard(_Judge):

@@ -160,9 +160,16 @@ class IntrospectionEndpoint:
         if tls is None and parts.scheme == "https" and self._tls is None:
             # Reading the certificate store takes tens of milliseconds: not on the event loop.
             self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
+        # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
+        context = tls or self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # What the metadata named gets a token and our credentials: it may lead no further than the keys' address.
+        guarded = self._fetcher.guard(parts, self._rules.metadata_url if self._url is None else None, context)
+        if guarded is not None:
+            return httpx2.AsyncClient(
+                transport=guarded, follow_redirects=False, timeout=self._limits.timeout_seconds, trust_env=False
+            )
         return httpx2.AsyncClient(
-            # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
-            verify=tls or self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=context,
             follow_redirects=False,
             timeout=self._limits.timeout_seconds,
             trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback

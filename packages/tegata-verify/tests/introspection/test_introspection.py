@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections import Counter
 from urllib.parse import parse_qs
@@ -25,6 +26,7 @@ from tegata_verify import (
     TokenError,
 )
 from tegata_verify.client.authentication import ClientSecret, PrivateKeyJwt
+from tegata_verify.issuers import Generic
 from tegata_verify.testing import TestIssuer
 
 pytestmark = pytest.mark.anyio
@@ -370,3 +372,23 @@ async def test_a_huge_token_is_not_asked_about(endpoint):
 )
 def test_only_what_looks_like_a_jws_is_none_for_the_issuer(endpoint, token, is_opaque):
     assert endpoint.introspection().is_opaque(token) is is_opaque
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"])
+async def test_metadata_cannot_send_the_token_and_our_secret_to_where_the_issuer_is_not(host, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps({"issuer": issuer, "introspection_endpoint": f"https://{host}:1/introspect"}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        rules = Generic(issuer, ["beer-service"], allow_loopback_http=True)
+        introspection = Introspection(rules, ClientSecret("beer-service", "a secret"))
+        with pytest.raises(KeysUnavailable, match="not public"):
+            await introspection.find_principal("opaque")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -26,6 +27,7 @@ from tegata_verify import (
     TokenError,
     UseDpopNonce,
     UsedProof,
+    Verifier,
 )
 from tegata_verify.testing import TestIssuer
 
@@ -370,3 +372,18 @@ async def test_a_request_without_a_good_token_leaves_no_trace_in_the_memory(benc
     with refused(Reason.MALFORMED_TOKEN):
         await bench.guard.authorize(request("x.y.z", bench.client.prove("x.y.z")))
     assert len(bench.policy.memory) == 0
+
+
+async def test_a_proof_is_judged_when_its_token_has_been_however_slow_the_issuer_was(bench):
+    proof = bench.client.prove(bench.token)
+    assert (await bench.authorize(proof)).subject == "user-1"
+
+    class Slow(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            bench.now += 45
+            await bench.authorize(bench.client.prove(bench.token, {"iat": int(bench.now)}))
+            return await bench.issuer.transport().handle_async_request(request)
+
+    verifier = Verifier(bench.issuer.rules, transport=Slow, clock=lambda: bench.now)
+    with refused(Reason.WRONG_PROOF, InvalidDpopProof, "iat"):
+        await Guard(verifier, dpop=bench.policy).authorize(request(bench.token, proof))
