@@ -55,7 +55,9 @@ def in_django(guard):
 
 
 @pytest.mark.parametrize(
-    ("build", "kind"), [(in_flask, SyncGuard), (in_django, SyncGuard), (in_django, Guard)], ids=str
+    ("build", "kind"),
+    [(in_flask, SyncGuard), (in_django, SyncGuard), (in_django, Guard)],
+    ids=["Flask", "Django", "Django with asyncio"],
 )
 def test_a_proof_serves_all_decorators_of_its_request_and_no_other_request(build, kind):
     guard = kind(ISSUER.verifier(), dpop=DpopPolicy(HOST, nonces=NONCES))
