@@ -5,12 +5,14 @@ policies here name the one method that was asked for, so that a cached one refus
 reader write: set the authorizer's caching to 0 seconds, or add method and path to the identity sources
 (`context.httpMethod`, `context.path`). Never widen a policy to `*`. A path that a policy would read as a pattern, as
 one with `*` in it, is denied.
+
+An HTTP API keeps a simple answer in the same way, and applies it to every route: leave its caching at 0 seconds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -63,7 +65,7 @@ class LambdaAuthorizer:
         """
         is_simple = event.get("version") == "2.0"
         try:
-            principal = self._authorize(describe(event))
+            principal = self._authorize(describe(event), find_root_paths(event))
             if not is_simple and _PATTERN.search(event["methodArn"]):
                 raise InsufficientScope(Reason.MISSING_PERMISSION, detail="the path would be a pattern in a policy")
         except InsufficientScope as error:
@@ -85,12 +87,12 @@ class LambdaAuthorizer:
             return {"isAuthorized": True, "context": facts}
         return build_policy(principal.subject, "Allow", event["methodArn"], facts)
 
-    def _authorize(self, request: HttpRequest) -> Principal:
+    def _authorize(self, request: HttpRequest, root_paths: Collection[str]) -> Principal:
         if not isinstance(self._needed, PathRules):
             return self._guard.authorize(request, self._needed)
         raw_path = request.raw_path or b""
         path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-        requirement = self._needed.find(request.method, path, raw_path)
+        requirement = self._needed.find(request.method, path, raw_path, root_paths=root_paths)
         principal = self._guard.authorize(request, ANYBODY if requirement is None else requirement)
         if requirement is None:
             raise InsufficientScope(Reason.MISSING_PERMISSION, detail="no rule for this path and method")
@@ -113,6 +115,14 @@ def describe(event: Event) -> HttpRequest:
     peer = (asked.get("identity") or {}).get("sourceIp")
     query = "&".join(quote(name) for name in event.get("queryStringParameters") or {})
     return _request(event["httpMethod"], (asked.get("domainName", ""), event["path"]), headers, query, peer)
+
+
+def find_root_paths(event: Event) -> Collection[str]:
+    """Return what a path may begin with that is no part of the method's own: stage, and a domain name's base path."""
+    path = str(event.get("path") or event.get("rawPath") or "").rstrip("/")
+    own = f"/{[*str(event.get('methodArn') or event.get('routeArn') or '').split('/', 3), '', '', ''][3]}".rstrip("/")
+    stage = (event.get("requestContext") or {}).get("stage")
+    return [path.removesuffix(own) if own and path.endswith(own) else "", f"/{stage}" if stage else ""]
 
 
 def build_policy(caller: str, effect: str, method_arn: str, facts: Mapping[str, str]) -> dict[str, Any]:

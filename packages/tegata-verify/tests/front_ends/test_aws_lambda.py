@@ -166,3 +166,27 @@ def test_a_path_that_a_policy_would_read_as_a_pattern_is_denied(issuer, path):
         (statement,) = handler({**event, "methodArn": arn}, None)["policyDocument"]["Statement"]
         assert statement["Effect"] == "Deny"
     guard.close()
+
+
+def test_a_stage_or_a_base_path_is_no_way_around_a_rule(issuer):
+    rules = PathRules([PathRule("/", build_requirement()), PathRule("/admin", build_requirement(role="admin"))])
+    guard = SyncGuard(issuer.verifier())
+    handler, bearer = LambdaAuthorizer(guard, rules), f"Bearer {issuer.mint()}"
+    arn = ARN.replace("beers/7", "admin/users")
+    for path in ("/admin/users", "/v1/admin/users", "/v1/admin/users/"):
+        event = request_event(bearer) | {"path": path, "methodArn": arn}
+        assert handler(event, None)["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    http = http_event(bearer)
+    http["requestContext"]["stage"] = "prod"
+    for path in ("/admin/users", "/prod/admin/users", "/v1/admin/users"):
+        assert handler(http | {"rawPath": path, "routeArn": arn}, None) == {"isAuthorized": False}
+    assert handler(http | {"rawPath": "/prod/beers/7"}, None)["isAuthorized"]
+    guard.close()
+
+
+def test_a_path_that_its_arn_does_not_repeat_keeps_its_rule(issuer):
+    guard = SyncGuard(issuer.verifier())
+    handler = LambdaAuthorizer(guard, RULES)
+    event = request_event(f"Bearer {issuer.mint(scope='read')}") | {"path": "/beers/8"}
+    assert handler(event, None)["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+    guard.close()
