@@ -8,11 +8,25 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
-from chain import STRANGER, UNUSED, Chain, LoggedIn, run_chain, wait_until
+from chain import (
+    STRANGER,
+    UNUSED,
+    Back,
+    Chain,
+    FrontLoadBalancer,
+    LoggedIn,
+    Names,
+    free_port,
+    run_chain,
+    wait_until,
+)
+
+from tegata_verify.testing import TestAlb, TestIssuer
 
 THREADS = 3
 
@@ -23,15 +37,15 @@ class Load:
     A browser keeps its connection, and takes the next of `sessions` for each request.
     """
 
-    def __init__(self, chain: Chain, sessions: list[str] | None = None) -> None:
-        self.chain, self.sessions = chain, sessions or [chain.session]
+    def __init__(self, url: str, sessions: list[str]) -> None:
+        self.url, self.sessions = url, sessions
         self.statuses: Counter[int] = Counter()
         self._ended = threading.Event()
         self._counting = threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
 
     def _run(self) -> None:
-        with httpx2.Client(base_url=self.chain.front.url, timeout=60, trust_env=False, verify=UNUSED) as browser:
+        with httpx2.Client(base_url=self.url, timeout=60, trust_env=False, verify=UNUSED) as browser:
             number = 0
             while not self._ended.is_set() and self.answered < 5000:
                 session = self.sessions[number % len(self.sessions)]
@@ -69,7 +83,7 @@ class Load:
 
 def test_another_address_of_the_back_is_followed_without_a_reload(chain: Chain, count) -> None:
     workers = chain.nginx.workers
-    with Load(chain) as load:
+    with Load(chain.front.url, [chain.session]) as load:
         load.wait_for(10)
         for address in ("127.0.0.2", "127.0.0.1"):
             begun = chain.nginx.read_logs().count(f'"back":"{address}:')
@@ -84,8 +98,34 @@ def test_another_address_of_the_back_is_followed_without_a_reload(chain: Chain, 
     assert chain.nginx.workers == workers
 
 
+def test_nobody_misses_an_address_that_is_switched_off_after_the_name_has_moved(start_nginx, count) -> None:
+    old_host, new_host, port = "127.0.0.4", "127.0.0.5", free_port()
+    with ExitStack() as stack:
+        names = stack.enter_context(Names(old_host))
+        new = stack.enter_context(Back(new_host, port))
+        nginx = start_nginx(back_port=port, resolver_port=names.port)
+        front = FrontLoadBalancer(
+            ("127.0.0.1", nginx.port), TestAlb(TestIssuer()), lambda name, word: None, unauthenticated="allow"
+        )
+        url = stack.enter_context(front).url
+        with Back(old_host, port) as old, Load(url, [""]) as load:
+            load.wait_for(10)
+            names.addresses = [new_host]
+            seen = -1
+            while old.count("/me") != seen:  # each of nginx's workers asks for the name by itself
+                seen = old.count("/me")
+                load.wait_for(100)
+            old.shutdown()
+            old.server_close()
+            load.wait_for(100)
+        served = (old.count("/me"), new.count("/me"))
+    count("Plan B: the back's old address is switched off", requests=load.answered, failed=load.failed)
+    assert load.failed == 0
+    assert min(served) >= 10
+
+
 def test_nothing_fails_while_nginx_is_reloaded(chain: Chain, count) -> None:
-    with Load(chain) as load:
+    with Load(chain.front.url, [chain.session]) as load:
         for _ in range(3):
             chain.nginx.reload()
             load.wait_for(10)
@@ -112,7 +152,7 @@ def log_in(chain: Chain) -> LoggedIn:
 def test_keys_change_at_the_issuer_and_at_the_front(fresh: Chain, count) -> None:
     """Users who logged in before go on with the old key's tokens, those who come after bring the new one's."""
     sessions, asked = [fresh.session], fresh.documents.fetches
-    with Load(fresh, sessions) as load:
+    with Load(fresh.front.url, sessions) as load:
         load.wait_for(10)
         fresh.pool.rotate()
         after = log_in(fresh)
