@@ -24,6 +24,7 @@ Application = Callable[[Any, Any, Any], Awaitable[Any]]
 _IN_PATH = "/%:@!$&'()*+,;="  # RFC 3986 §3.3, beside letters and digits
 _BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
 _KNOWN = "tegata_verify.known"  # where a connection's scope has who let in what, and whom
+_MOST_LAYERS = 32
 POLICY_VIOLATION = 1008
 """How a refused WebSocket is closed: RFC 6455 §7.4.1. Before the handshake it becomes an answer of status 403."""
 
@@ -53,8 +54,7 @@ class AccessMiddleware:
         self._guard = guard
         self._rules = rules
         self._preflights = preflights or _permit_nothing
-        # FastAPI's own, which it takes off a path that begins with it, and which the server knows nothing of.
-        self._root_path = str(getattr(app, "root_path", ""))
+        self._root_path = _find_root_path(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises `ValueError` for a kind that no rule could be about."""
@@ -214,6 +214,17 @@ def describe(scope: Scope) -> HttpRequest:
         peer=client[0] if client else None,
         raw_path=scope.get("raw_path"),
     )
+
+
+def _find_root_path(app: Any) -> str:
+    # FastAPI's own, which it takes off a path that begins with it, and which the server knows nothing of. Middleware
+    # around it has it, as is usual, in `app`.
+    for _ in range(_MOST_LAYERS):
+        root_path = getattr(app, "root_path", None)
+        if isinstance(root_path, str) and root_path:
+            return root_path
+        app = getattr(app, "app", None)
+    return ""
 
 
 def _encoded(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:

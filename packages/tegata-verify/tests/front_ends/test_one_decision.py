@@ -7,6 +7,7 @@ from typing import Annotated
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
@@ -111,15 +112,18 @@ def test_rules_inside_a_mounted_application_are_about_the_whole_path():
     assert mount("").get("/api/health").status_code == 401
 
 
-@pytest.mark.parametrize("is_inside", [False, True], ids=["around the application", "among its middleware"])
+@pytest.mark.parametrize("where", ["around the application", "around its middleware", "among its middleware"])
 @pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
-def test_an_application_s_root_path_is_no_way_around_a_rule(is_inside):
+def test_an_application_s_root_path_is_no_way_around_a_rule(where):
     app, guard = FastAPI(root_path="/api"), Guard(ISSUER.verifier())
     app.get("/admin")(lambda: "secret")
     rules = PathRules([PathRule("/", build_requirement()), PathRule("/admin", build_requirement(role="admin"))])
-    if is_inside:
+    if where == "among its middleware":
         app.add_middleware(AccessMiddleware, guard=guard, rules=rules)
-    client = TestClient(app if is_inside else AccessMiddleware(app, guard, rules), base_url=HOST)
+        client = TestClient(app, base_url=HOST)
+    else:
+        inner = app if where == "around the application" else GZipMiddleware(app)
+        client = TestClient(AccessMiddleware(inner, guard, rules), base_url=HOST)
     asked = [client.get(path, headers=ISSUER.headers()).status_code for path in ("/admin", "/api/admin")]
     assert asked == [403, 403]
     assert client.get("/admin", headers=ISSUER.headers(roles=["admin"])).json() == "secret"
