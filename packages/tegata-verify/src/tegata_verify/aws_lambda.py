@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from tegata_verify.errors import AccessError, InsufficientScope, KeysUnavailable, Reason
 from tegata_verify.guard import ANYBODY, SyncGuard
@@ -119,8 +119,9 @@ def describe(event: Event) -> HttpRequest:
 
 def find_root_paths(event: Event) -> Collection[str]:
     """Return what a path may begin with that is no part of the method's own: stage, and a domain name's base path."""
-    path = str(event.get("path") or event.get("rawPath") or "").rstrip("/")
-    own = f"/{[*str(event.get('methodArn') or event.get('routeArn') or '').split('/', 3), '', '', ''][3]}".rstrip("/")
+    path = unquote(event.get("path") or event.get("rawPath") or "").rstrip("/")
+    arn = event.get("methodArn") or event.get("routeArn") or ""
+    own = unquote(f"/{[*arn.split('/', 3), '', '', ''][3]}").rstrip("/")
     stage = (event.get("requestContext") or {}).get("stage")
     return [path.removesuffix(own) if own and path.endswith(own) else "", f"/{stage}" if stage else ""]
 

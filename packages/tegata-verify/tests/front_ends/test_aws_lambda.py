@@ -173,7 +173,7 @@ def test_a_stage_or_a_base_path_is_no_way_around_a_rule(issuer):
     guard = SyncGuard(issuer.verifier())
     handler, bearer = LambdaAuthorizer(guard, rules), f"Bearer {issuer.mint()}"
     arn = ARN.replace("beers/7", "admin/users")
-    for path in ("/admin/users", "/v1/admin/users", "/v1/admin/users/"):
+    for path in ("/admin/users", "/v1/admin/users", "/v1/admin/users/", "/v1/%61dmin/users"):
         event = request_event(bearer) | {"path": path, "methodArn": arn}
         assert handler(event, None)["policyDocument"]["Statement"][0]["Effect"] == "Deny"
     http = http_event(bearer)
