@@ -33,13 +33,14 @@ class PathRule:
 class PathRules:
     """Finds the requirement for a request. What no rule names is refused.
 
-    The longest prefix decides, whole segments only and whatever the case; if it has rules for other methods alone, the
-    request is refused. HEAD counts as GET. `public` are complete paths, to the letter, that need no token. A path
-    that has another rule without the root path it begins with is refused, unless a rule is about that or below it.
+    The longest prefix decides, whole segments only; if it has rules for other methods alone, the request is refused,
+    and so is a path that differs from a rule in case alone: frameworks do not agree on what that is. HEAD counts as
+    GET. `public` are complete paths, to the letter, that need no token. A path that has another rule without the root
+    path it begins with is refused, unless a rule is about that or below it.
 
     >>> from tegata_verify import build_requirement
     >>> rules = PathRules([PathRule("/beers", build_requirement(scope="read"), methods={"GET"})], public={"/health"})
-    >>> rules.find("HEAD", "/Beers/7").scopes, rules.find("GET", "/beersmith"), rules.find("POST", "/beers")
+    >>> rules.find("HEAD", "/beers/7").scopes, rules.find("GET", "/Beers/7"), rules.find("POST", "/beers")
     (frozenset({'read'}), None, None)
     >>> [rules.is_public(path) for path in ("/health", "/health/", "/Health", "//health", "/x/../health")]
     [True, False, False, False, False]
@@ -50,9 +51,13 @@ class PathRules:
             raise ValueError("public: a collection of paths")
         self._public = frozenset(public)
         self._rules: dict[str, dict[str | None, Requirement]] = {}
+        self._spelled: dict[str, str] = {}
         for rule in rules:
             _check_plain(rule.prefix)
             by_method = self._rules.setdefault(_key(rule.prefix), {})
+            spelled = self._spelled.setdefault(_key(rule.prefix), rule.prefix.rstrip("/"))
+            if spelled != rule.prefix.rstrip("/"):
+                raise ValueError(f"{spelled} and {rule.prefix} differ in case alone")
             methods = [None] if rule.methods is None else [method.upper() for method in rule.methods]
             for method in methods:
                 if method in by_method:
@@ -76,7 +81,9 @@ class PathRules:
         if not is_plain(path, raw_path):
             return None
         key = self._longest(path)
-        if key is None or any(self._is_in_doubt(path, key, root_path.rstrip("/")) for root_path in root_paths):
+        if key is None or not f"{path}/".startswith(f"{self._spelled[key]}/"):
+            return None
+        if any(self._is_in_doubt(path, key, root_path.rstrip("/")) for root_path in root_paths):
             return None
         by_method = self._rules[key]
         method = "GET" if method.upper() == "HEAD" else method.upper()

@@ -22,7 +22,8 @@ RULES = PathRules(
         ("POST", "/x", None),
         ("GET", "/admin", ADMIN),
         ("DELETE", "/admin/users", ADMIN),
-        ("GET", "/ADMIN/users/", ADMIN),
+        ("GET", "/admin/users/", ADMIN),
+        ("GET", "/ADMIN/users/", None),
         ("GET", "/administrator", READ),
         ("GET", "/beers", None),
         ("post", "/beers/", READ),
@@ -72,7 +73,7 @@ def test_letters_of_every_language_are_plain():
     ],
 )
 def test_rules_that_could_be_misread_are_refused(rules):
-    with pytest.raises(ValueError, match=r"rules for|absolute path"):
+    with pytest.raises(ValueError, match=r"rules for|absolute path|in case alone"):
         PathRules(rules)
 
 
@@ -89,7 +90,7 @@ def test_a_path_that_is_too_long_or_no_utf8_is_read_by_nobody():
 def test_of_a_deep_path_as_much_counts_as_rules_are_deep():
     rules = PathRules([PathRule("/a/b/c", ADMIN), PathRule("/a", READ)])
     assert rules.find("GET", "/a" + "/b" * 4000) is READ
-    assert rules.find("GET", "/A/b/C/d/e") is ADMIN
+    assert rules.find("GET", "/a/b/c/d/e") is ADMIN
     assert rules.find("GET", "/a/b/cd/e") is READ
     assert rules.find("GET", "/x" * 4000) is None
 
@@ -127,3 +128,11 @@ def test_what_a_framework_takes_off_a_path_leads_around_no_rule(path, root_path,
 def test_a_rule_below_a_root_path_was_made_for_it():
     rules = PathRules([PathRule("/", ADMIN), PathRule("/api/beers", READ)])
     assert rules.find("GET", "/api/beers/7", root_paths=["/api"]) is READ
+
+
+@pytest.mark.parametrize("path", ["/files/SHARED", "/files/\u017fhared", "/Files/shared", "/FILES"])
+def test_a_path_that_differs_from_a_rule_in_case_alone_is_refused(path):
+    """One framework sees `/files/shared` in it, which needs less, and another `/files/{name}`."""
+    rules = PathRules([PathRule("/", READ), PathRule("/files", ADMIN), PathRule("/files/shared", READ)])
+    assert rules.find("GET", path) is None
+    assert rules.find("GET", path.replace("\u017f", "s").lower()) is not None
