@@ -167,7 +167,8 @@ class DatabaseWorld(World):
 
     def is_spent(self, version: str) -> bool:
         """Whether the user of a retired version has been given another password since."""
-        document = json.loads(self._read(version).text)
+        kept = self.ledger.values.get(version)  # a store may have swept it away
+        document = json.loads(self._read(version).text if kept is None else kept)
         tokens = [token for user, token in self.users_changed if user == document["username"]]
         if version in tokens:
             tokens = tokens[tokens.index(version) + 1 :]

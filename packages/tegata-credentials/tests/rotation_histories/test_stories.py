@@ -161,6 +161,15 @@ def test_a_rotation_that_was_overtaken_changes_no_password(pair_18: Servers, loo
     story.world.close()
 
 
+def test_versions_that_are_swept_away_are_still_tried(pair_18: Servers, private_directory: Path):
+    """More rotations than a directory keeps versions of: what the last users had is in the books."""
+    story = story_in(AlternatingWorld(FileKit(private_directory), pair_18))
+    for number in range(12):
+        story.complete(anew=bool(number % 2))
+        seen(story)
+    story.end()
+
+
 def test_a_store_whose_clock_is_ahead_does_not_hold_up_what_needs_no_rest(pair_18: Servers, private_directory: Path):
     """Without any rest to wait for, every rotation was put off until the two clocks agreed."""
 
