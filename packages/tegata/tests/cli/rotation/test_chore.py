@@ -19,6 +19,7 @@ from tegata_credentials.token_state import HiddenText
 
 pytestmark = pytest.mark.anyio
 
+TOKEN = "0b51a1a0-5b0e-4c4b-9f0c-7d3c2b1a0f9e"
 PROVIDER = '''
 import threading
 class Slow:
@@ -79,6 +80,54 @@ async def test_a_store_that_is_not_there_fails_the_job_and_the_log_says_which(tm
         await Rotations(Settings(rotation_file=path)).do()
     (told,) = logs
     assert (told["event"], told["name"], told["log_level"]) == ("secret_rotation_needs_a_person", "lost", "error")
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, FileVersions]:
+    """One secret, young, with a rotation that somebody has begun."""
+    (tmp_path / "quick_provider.py").write_text(
+        "class Quick:\n    def make(self, request): return 'key-3'\n    def check(self, key): return True\n"
+        "quick = Quick()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o700)
+    store = FileVersions(directory)
+    store.create("mail", HiddenText("key-1"))
+    store.put_pending("mail", TOKEN, HiddenText("key-2"))
+    path = tmp_path / "rotation.yaml"
+    path.write_text(
+        "apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {name: mail}\n"
+        f"spec: {{secret: 'file:{directory}/mail', strategy: generic-token, provider: 'quick_provider:quick'}}\n"
+    )
+    return Settings(rotation_file=path), store
+
+
+def test_what_somebody_else_finishes_at_this_moment_is_not_rotated_once_more(
+    begun: tuple[Settings, FileVersions],
+) -> None:
+    settings, store = begun
+    first = str(store.labels("mail").holder("AWSCURRENT"))
+
+    def finished_meanwhile() -> float:
+        store.promote("mail", TOKEN, replacing=first)
+        return time.time()
+
+    stores = Stores()
+    (result,) = rotate_due(stores, Rotations(settings).secrets, finished_meanwhile, threading.Event())
+    stores.close()
+    assert (result.state, result.version) == ("rotated", TOKEN)
+    assert set(store.labels("mail").versions) == {first, TOKEN}
+
+
+def test_a_secret_that_somebody_else_is_at_waits(begun: tuple[Settings, FileVersions]) -> None:
+    settings, store = begun
+    stores = Stores()
+    with store.exclusively("mail"):
+        (result,) = rotate_due(stores, Rotations(settings).secrets, time.time, threading.Event())
+    stores.close()
+    assert result.state == "waiting"
+    assert store.labels("mail").unfinished == TOKEN
 
 
 def test_a_pause_ends_as_soon_as_the_process_is_to_end() -> None:

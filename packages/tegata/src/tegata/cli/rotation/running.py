@@ -111,11 +111,23 @@ def rotate_due(
 def rotate_if_due(stores: Stores, secret: RotatedSecret, now: Callable[[], float]) -> Result:
     """Rotate one secret if it is time."""
     try:
-        if not due(stores, secret).is_due(now()):
+        found = due(stores, secret)
+        if not found.is_due(now()):
             return Result(secret.name, "not_due")
     except CredentialError as error:
         return _failed(secret, error, None)
-    return attempt(stores, secret, lambda driver, name: driver.rotate(name))
+    return attempt(stores, secret, lambda driver, name: _rotate(driver, name, found.unfinished))
+
+
+def _rotate(driver: RotationDriver, name: str, unfinished: str | None) -> Outcome:
+    """Finish what was found unfinished, or begin. Whoever else is at the same secret meanwhile is no failure.
+
+    With its token: what somebody has finished since then is finished, and no reason to begin another rotation.
+    """
+    try:
+        return driver.rotate(name, unfinished)
+    except RotationBusy as busy:
+        return Outcome(name, unfinished or "", "waiting", reason=str(busy))
 
 
 def roll_back(stores: Stores, secret: RotatedSecret) -> Result:
