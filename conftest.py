@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -128,6 +129,14 @@ def _rank(file: str) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst | None:
     """Choose the order in which files are given to workers, where files are given at all."""
     return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests of one name: pytest-xdist would run the first of them alone, and say nothing."""
+    names = Counter(item.nodeid for item in items)
+    twice = [name for name, times in names.items() if times > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests have one name: {', '.join(twice)}")
 
 
 @pytest.hookimpl(wrapper=True)

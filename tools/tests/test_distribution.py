@@ -42,3 +42,29 @@ def test_files_that_take_long_come_before_those_of_many_tests(tmp_path: Path) ->
     passed = [line.rpartition("::")[2].strip() for line in done.stdout.splitlines() if " PASSED " in line]
     assert passed[:2] == ["test_long", "test_b_many_0"], done.stdout
     assert len(passed) == 15
+
+
+def test_tests_of_one_name_are_refused(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    twice = "def test_path(): ...\n"
+    same = (
+        "import pytest\ndef pytest_pycollect_makeitem(collector, name, obj):\n    if name == 'test_path':\n"
+        "        return [pytest.Function.from_parent(collector, name=name) for _ in range(2)]\n"
+    )
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "conftest.py").write_text(same)
+    (tmp_path / "inner" / "test_paths.py").write_text(twice)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "several tests have one name: inner/test_paths.py::test_path" in done.stdout + done.stderr
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
