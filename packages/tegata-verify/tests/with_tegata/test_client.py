@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from dataclasses import replace
 
 import pytest
-import uvicorn
 from joserfc.jwk import ECKey
 
 from tegata.crypto.keys import private_bytes
-from tegata.testing.server import API, serving
+from tegata.testing.server import API
 from tegata_verify import Tegata, Verifier
 from tegata_verify.client import (
     AuthorizationServer,
@@ -25,19 +23,6 @@ from tegata_verify.client import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def tegata():
-    listening = socket.create_server(("127.0.0.1", 0))
-    base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with serving(base_url=base_url, allow_insecure_base_url=True) as server:
-        web = uvicorn.Server(uvicorn.Config(server.app, log_level="warning", lifespan="off"))
-        task = asyncio.create_task(web.serve([listening]))
-        yield server
-        web.should_exit = True
-        await task
-    listening.close()
 
 
 @pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
