@@ -97,11 +97,14 @@ class Nginx:
         return self._process.pid
 
     def reload(self) -> None:
-        """Have the configuration read again; return when new workers serve. Old ones serve what they have begun."""
+        """Have the configuration read again; return when new workers alone accept. Old ones serve what they have begun.
+
+        The master starts the new ones first and tells the old ones a moment later: until then these accept, too.
+        """
         assert self._process is not None
         before = self.workers
         self._process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self.workers - before, "new workers")
+        wait_until(lambda: self.workers - before and all(map(_is_ending, before)), "new workers")
 
     @property
     def workers(self) -> frozenset[int]:
@@ -119,6 +122,15 @@ class Nginx:
         if self._process.poll() is not None:
             raise RuntimeError("nginx did not start: " + (self.directory / "stderr").read_text())
         return answers(self._health)
+
+
+def _is_ending(pid: int) -> bool:
+    """Tell whether a worker accepts no more, by the name that it then gives itself."""
+    try:
+        name = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return True
+    return not name.strip(b"\0") or b"shutting down" in name
 
 
 def _as_nobody(directory: Path) -> dict[str, Any]:
