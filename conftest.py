@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -152,7 +153,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Search once, where all reports arrive: in the process that started the workers."""
+    """Keep bytecode. Search once, where all reports arrive: in the process that started the workers."""
+    # Hundreds of processes are started: where nothing is kept, each of them compiles what it imports once more. A shell
+    # that asks for that, as those of many container images do, means programs that start once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if not hasattr(config, "workerinput") and VARIABLE not in os.environ:
         searched = Searched()
         os.environ[VARIABLE] = str(searched.directory)
