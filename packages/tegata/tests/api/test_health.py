@@ -10,7 +10,7 @@ import pytest
 
 from tegata.api.health import HealthEndpoints
 from tegata.api.http import Request
-from tegata.storage.errors import StorageError, Unavailable
+from tegata.storage.errors import Unavailable
 from tegata.telemetry.audit import Origin
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ class FakeDatabase:
     """Counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.error: StorageError | None = None
+        self.error: Exception | None = None
         self.asked = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -132,3 +132,13 @@ async def test_a_draining_server_is_not_ready_but_alive_and_its_database_healthy
     server.health.draining = True
     assert (await server.get("/readyz"))[0] == (await server.get("/actuator/health"))[0] == 503
     assert (await server.get("/livez"))[0] == (await server.get("/health/db"))[0] == 200
+
+
+async def test_after_a_fault_of_ours_nobody_is_told_what_was_true_before_it() -> None:
+    server = Server()
+    assert (await server.get("/readyz"))[0] == 200
+    server.clock.now += 2
+    server.database.error = RuntimeError("not foreseen")
+    with pytest.raises(RuntimeError):
+        await server.get("/readyz")
+    assert (await server.get("/actuator/health"))[0] == 503

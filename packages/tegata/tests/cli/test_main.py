@@ -16,6 +16,7 @@ from tegata.crypto.envelope import Envelope
 COMMANDS = [
     "dev",
     "serve",
+    "health",
     "migrate",
     "doctor",
     "apply",

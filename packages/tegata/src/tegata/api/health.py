@@ -80,13 +80,15 @@ class HealthEndpoints:
         return self._ready
 
     async def _check(self) -> None:
+        ready = False
         try:
             await self._storage.check()
-            self._ready = True
+            ready = True
         except StorageError as error:
             _log.warning("database_not_ready", reason=str(error))
-            self._ready = False
         finally:
+            # Also after a fault of ours: what was true before it is no answer to who asks next.
+            self._ready = ready
             self._checked_at = self._clock()
             self._checking = None
 

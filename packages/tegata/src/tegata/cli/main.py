@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tegata.cli.failures import explain
+from tegata.cli.health import PATH, TIMEOUT_SECONDS
 
 EXIT_CODES = (
     "Exit status: 0 done, 1 something was found or differs, 2 wrong usage, 3 something is not available, 4 too early."
@@ -65,6 +66,19 @@ def serve() -> None:
     from tegata.cli.serve import run
 
     raise typer.Exit(run())
+
+
+@app.command()
+def health(
+    path: Annotated[
+        str, typer.Option(help="/actuator/health and /readyz: may get traffic; /livez: is not stuck.")
+    ] = PATH,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait, all in all.")] = TIMEOUT_SECONDS,
+) -> None:
+    """Ask the server that TEGATA_HOST and TEGATA_PORT name whether it is well; exit status 1 if not."""
+    from tegata.cli.health import run
+
+    raise typer.Exit(run(path, timeout))
 
 
 @app.command()
