@@ -1,0 +1,46 @@
+"""The pieces of the infrastructure that run on this machine, without CDK and without AWS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from local_aws.cloudformation import Handler, Stack, stack_with  # noqa: E402
+from tegata_infra.one_off_task import inline_source  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def handler() -> Handler:
+    """The function as it is deployed."""
+    names: dict[str, Handler] = {}
+    exec(compile(inline_source(), "index.py", "exec"), names)
+    return names["handler"]
+
+
+@pytest.fixture
+def stack(handler: Handler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A stack with a one-off task, and the surroundings that Lambda gives its function."""
+    with stack_with(handler, tmp_path) as made:
+        surroundings = {
+            "AWS_REGION": "ap-northeast-1",
+            "AWS_DEFAULT_REGION": "ap-northeast-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL_ECS": made.ecs.url,
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": made.ecs.url,
+            "NO_PROXY": "127.0.0.1",
+        }
+        for name, value in surroundings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+        # A session of this test's own, made ready here: threads that meet in a new one fail now and then.
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        boto3.client("ecs")
+        yield made

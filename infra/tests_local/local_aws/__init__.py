@@ -1,0 +1,1 @@
+"""What the pieces of the infrastructure talk to in AWS, on loopback, as far as they talk to it."""
