@@ -15,7 +15,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-plan-b test nightly check format-check lint types contracts house pinned format bench bench-db lambda lock clean
+.PHONY: help run demo-plan-b test nightly check format-check lint types contracts house pinned format bench bench-db synth test-infra lambda lock clean
 
 help: ## say what the other words do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -27,7 +27,8 @@ demo-plan-b: dev ## start Plan B on this machine, to click through: load balance
 	@cd examples/plan-b && exec ../../$(BIN)/python -m demo $(ARGS)
 
 test: ## run every test; as root on Debian, fetch the browser and servers they drive
-	@exec $(PREPARE) test -n $(WORKERS) --dist loadfile $(ARGS)
+	@status=0; $(PREPARE) test -n $(WORKERS) --dist loadfile $(ARGS) || status=$$?; \
+	$(if $(ARGS),,$(PREPARE) infra pytest -n $(WORKERS) --dist load || status=$$?;) exit $$status
 
 nightly: ## tell 2,000 other histories of rotations than those of make test; within the hour
 	@TEGATA_HISTORIES=nightly exec $(PREPARE) test -n $(WORKERS) --dist loadfile packages/tegata-credentials/tests/rotation_histories $(ARGS)
@@ -44,7 +45,7 @@ lint: dev
 	@$(BIN)/ruff check --quiet .
 
 types: dev
-	@$(BIN)/mypy --no-error-summary packages/*/src tools benchmarks
+	@$(BIN)/mypy --no-error-summary packages/*/src tools benchmarks infra/tegata_infra
 
 contracts: dev
 	@$(BIN)/lint-imports --no-logo
@@ -65,6 +66,12 @@ bench: dev ## measure the cost of the hot endpoints, in operations per second of
 
 bench-db: dev ## measure what the store's acts cost PostgreSQL with ever more rows and ever more tenants
 	@exec $(BIN)/python -m benchmarks.database $(ARGS)
+
+synth: ## write the CloudFormation templates of every deployment and environment into infra/build
+	@exec $(PREPARE) infra tegata_infra.synthesis $(ARGS)
+
+test-infra: ## test the infrastructure alone
+	@exec $(PREPARE) infra pytest -n $(WORKERS) --dist load $(ARGS)
 
 lambda: dev ## build the rotation function for AWS Lambda: one zip for each architecture, in dist/lambda
 	@PYTHONPATH=tools $(BIN)/python -m artefact $(ARGS)

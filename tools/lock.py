@@ -21,6 +21,8 @@ PURPOSES = {
     "node": (),
     "lambda": ("build", "run"),
     "ministack": (),
+    "infra": (),
+    "checkov": (),
 }
 """Each purpose, and those whose pins it must not contradict: they share an environment, or are tested in one."""
 

@@ -1,4 +1,4 @@
-"""What the Makefile calls: `prepare.py run|dev|start|test [arguments]`. Sets up what the word needs, then starts it.
+"""What the Makefile calls: `prepare.py run|dev|start|test|infra [arguments]`: sets up what is needed, and starts it.
 
 Its syntax is one that older Pythons can read, so that they can say that they are too old.
 """
@@ -31,6 +31,8 @@ def main() -> int:
             start(environment.python, "tegata", ["dev", *sys.argv[2:]], [])
         elif sys.argv[1] == "test":
             test(environment)
+        elif sys.argv[1] == "infra":
+            infra(environment)
         else:
             environment.prepare(sys.argv[1])
     except SetupError as error:
@@ -42,7 +44,7 @@ def main() -> int:
 
 def test(environment: Environment) -> None:
     """Set up everything the tests can use, say what cannot be had here, and hand over to pytest."""
-    from workspace import debian, ministack, node
+    from workspace import apart, debian, node
     from workspace.environment import SetupError, announce
 
     environment.prepare("dev")
@@ -54,7 +56,7 @@ def test(environment: Environment) -> None:
         announce(str(error))
         missing.append(("npm", "openid-client and jose"))
     try:
-        ministack.prepare(environment)
+        apart.prepare(environment, "ministack")
     except SetupError as error:
         announce(str(error))
         missing.append(("ministack", "IAM policies enforced"))
@@ -64,6 +66,19 @@ def test(environment: Environment) -> None:
         # A skip for want of something would hide a fault then, and fails.
         os.environ["TEGATA_ACCEPTANCE_COMPLETE"] = "1"
     start(environment.python, "pytest", sys.argv[2:], places)
+
+
+def infra(environment: Environment) -> None:
+    """Set up CDK and what reads its templates, and hand over to the Python module named next, in `infra`."""
+    from workspace import apart
+    from workspace.environment import own_variables
+
+    environment.prepare("dev")
+    apart.prepare(environment, "checkov")
+    python = apart.prepare(environment, "infra").python
+    die_with_parent()
+    os.chdir(ROOT / "infra")
+    os.execve(python, [str(python), "-m", *sys.argv[2:]], own_variables())
 
 
 def start(python: Path, script: str, arguments: list[str], places: list[Path]) -> None:

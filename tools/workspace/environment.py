@@ -16,7 +16,14 @@ from pathlib import Path
 PACKAGES = ("tegata-verify", "tegata-credentials", "tegata")
 """Our own distributions, each installed in place, after those it depends on."""
 
-SATISFIED_BY = {"run": ("run", "dev"), "dev": ("dev",), "node": ("node",), "ministack": ("ministack",)}
+SATISFIED_BY = {
+    "run": ("run", "dev"),
+    "dev": ("dev",),
+    "node": ("node",),
+    "ministack": ("ministack",),
+    "infra": ("infra",),
+    "checkov": ("checkov",),
+}
 """Which purposes contain which: who has run the tests need not install again to run the server."""
 
 INHERITED = (

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from workspace.apart import PURPOSES
 from workspace.environment import PACKAGES, Environment
-from workspace.ministack import PURPOSE
 
 
 class Recorded(Environment):
     """An environment that makes and installs nothing; `done` says what it would have. The first of several bases."""
 
-    def __init__(self, place: Any) -> None:
-        super().__init__(place)
+    def __init__(self, *place: Any) -> None:
+        super().__init__(*place)
         self.done: list[str] = []
 
     def _create(self) -> None:
@@ -33,7 +33,7 @@ class Recorded(Environment):
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "requirements").mkdir()
-    for purpose in ("build", "run", "dev", PURPOSE):
+    for purpose in ("build", "run", "dev", *PURPOSES):
         (tmp_path / "requirements" / f"{purpose}.txt").write_text(f"{purpose}==1\n")
     for name in PACKAGES:
         (tmp_path / "packages" / name).mkdir(parents=True)

@@ -1,19 +1,24 @@
-"""ministack, which enforces IAM policies in tests. It pins botocore, so it lives in an environment of its own."""
+"""Environments of their own inside `.venv`, for what cannot share one with the server and its tests.
+
+ministack and AWS's command line pin botocore; CDK is far too large to be near the server; checkov pins a hundred
+packages.
+"""
 
 from __future__ import annotations
 
 from .environment import QUIET, Environment, announce, run
 
-PURPOSE = "ministack"
+PURPOSES = ("ministack", "infra", "checkov")
 
 
 class Apart(Environment):
     """A virtual environment inside `.venv`: it goes and comes with it, and shares no package with it."""
 
-    def __init__(self, outer: Environment) -> None:
+    def __init__(self, outer: Environment, purpose: str) -> None:
         super().__init__(outer.root)
         self._outer = outer
-        self.directory = outer.directory / PURPOSE
+        self.purpose = purpose
+        self.directory = outer.directory / purpose
         self.python = self.directory / "bin" / "python"
 
     def _install(self, purpose: str) -> None:
@@ -23,6 +28,8 @@ class Apart(Environment):
         run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", f"requirements/{purpose}.txt"], cwd=self.root)
 
 
-def prepare(environment: Environment) -> None:
-    """Install ministack unless it is there. Needs the outer environment with its pip."""
-    Apart(environment).prepare(PURPOSE)
+def prepare(environment: Environment, purpose: str) -> Apart:
+    """Install what the purpose needs unless it is there. Needs the outer environment with its pip."""
+    apart = Apart(environment, purpose)
+    apart.prepare(purpose)
+    return apart

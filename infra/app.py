@@ -1,0 +1,36 @@
+"""The CDK app: `TEGATA_DEPLOYMENT` (idp, plan-b or plan-c) in `TEGATA_ENVIRONMENT` (dev, staging or production).
+
+`cdk deploy --all` reads it; `python app.py` alone writes the templates. What else may be said is in
+`tegata_infra.config.VARIABLES`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import get_args
+
+from tegata_infra.config import Deployment, EnvironmentName
+from tegata_infra.deployment import build_app
+from tegata_infra.environments import load_config
+
+
+def main() -> int:
+    """Write the templates of one deployment in one environment."""
+    deployment = os.environ.get("TEGATA_DEPLOYMENT", "idp")
+    environment = os.environ.get("TEGATA_ENVIRONMENT", "production")
+    for value, allowed in ((deployment, get_args(Deployment)), (environment, get_args(EnvironmentName))):
+        if value not in allowed:
+            print(f"{value!r} is none of {', '.join(allowed)}", file=sys.stderr)
+            return 2
+    try:
+        config = load_config(deployment, environment, os.environ, packaging="assets")
+    except ValueError as error:
+        print(f"This configuration cannot be deployed:\n{error}", file=sys.stderr)
+        return 2
+    build_app(config).synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

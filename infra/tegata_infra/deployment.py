@@ -1,0 +1,47 @@
+"""Puts the stacks of one deployment together, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import Validations
+from cdk_nag import AwsSolutionsChecks
+
+from tegata_infra.config import Config
+from tegata_infra.data import DataStack
+from tegata_infra.network import NetworkStack
+
+INFRA = Path(__file__).resolve().parent.parent
+
+
+def build_app(config: Config, output: Path | None = None) -> cdk.App:
+    """Return the app with every stack of the deployment; `synth()` writes the templates to `output`."""
+    app = cdk.App(
+        outdir=None if output is None else str(output), context=_read_context(config), analytics_reporting=False
+    )
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    add_stacks(app, config)
+    return app
+
+
+def add_stacks(app: cdk.App, config: Config) -> None:
+    """Add the stacks of the deployment."""
+    network = NetworkStack(app, config)
+    if config.deployment == "idp":
+        DataStack(app, config, network)
+
+
+def _read_context(config: Config) -> dict[str, Any]:
+    """Return what the CLI would read from the files beside the app: so the templates are the same without it.
+
+    The zones of the deployer's account are those of the configuration: nothing has to be looked up.
+    """
+    context: dict[str, Any] = json.loads((INFRA / "cdk.json").read_text())["context"]
+    context |= json.loads((INFRA / "cdk.context.json").read_text())
+    if config.owner.account is not None:
+        key = f"availability-zones:account={config.owner.account}:region={config.region}"
+        context.setdefault(key, list(config.network.zones))
+    return context

@@ -1,0 +1,70 @@
+"""`make synth`: writes the templates of every deployment and environment to `build/<deployment>/<environment>`.
+
+They stand alone, for users without CDK: what a deployer has to say are parameters, and no bootstrap is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from tegata_infra.acknowledgement import list_acknowledgements
+from tegata_infra.config import DEPLOYMENTS, ENVIRONMENTS, Deployment, EnvironmentName
+from tegata_infra.deployment import build_app
+from tegata_infra.environments import load_config
+
+SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
+BUILD = Path(__file__).resolve().parent.parent / "build"
+
+
+def synthesize(deployment: Deployment, environment: EnvironmentName, output: Path, **given: Any) -> Path:
+    """Write the templates of one deployment in one environment; return where they are."""
+    app = build_app(load_config(deployment, environment, {}, **given), output)
+    app.synth()
+    accepted = [entry._asdict() for entry in list_acknowledgements(app)]
+    (output / "acknowledged.json").write_text(json.dumps(accepted, indent=1) + "\n")
+    return output
+
+
+def write_snapshot(build: Path, target: Path) -> None:
+    """Keep the templates of `build` in the form in which differences are readable."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for template in sorted(build.glob("*.template.json")):
+        (target / template.name.replace(".template", "")).write_text(format_template(json.loads(template.read_text())))
+
+
+def format_template(template: object) -> str:
+    """Return a template as text: sorted, one value a line."""
+    return json.dumps(template, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write those named as `deployment/environment`, or all; with `--snapshots` renew what tests compare with, too."""
+    keep = "--snapshots" in arguments
+    named = [word for word in arguments if word != "--snapshots"]
+    wanted = named or [f"{deployment}/{environment}" for deployment in DEPLOYMENTS for environment in ENVIRONMENTS]
+    for name in wanted:
+        deployment, _, environment = name.partition("/")
+        config_names = (deployment in DEPLOYMENTS, environment in ENVIRONMENTS)
+        if not all(config_names):
+            print(f"{name!r} is no deployment/environment", file=sys.stderr)
+            return 2
+        try:
+            synthesize(deployment, environment, BUILD / deployment / environment)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            if "ValidationFailed" not in str(error):
+                raise
+            print(f"infra/build/{name} has the findings above; mend or acknowledge them", file=sys.stderr)
+            return 1
+        print(f"infra/build/{name}")
+        if keep:
+            write_snapshot(BUILD / name, SNAPSHOTS / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

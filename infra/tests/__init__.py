@@ -1,0 +1,1 @@
+"""Tests of the templates, and of the constructs that make them."""
