@@ -15,6 +15,7 @@ from tegata.api.http import Receive, Response, Scope, Send, send_response
 from tegata.api.metrics import METRICS_PATH, CountedRequests, MetricsEndpoint
 from tegata.api.oauth import OAuthEndpoints
 from tegata.api.routes import PlainHandler, Route, Router
+from tegata.api.traces import TracedRequests
 from tegata.crypto.envelope import Envelope
 from tegata.flows.client_keys import ClientKeys, RemoteKeys
 from tegata.flows.directory import Directory
@@ -22,10 +23,12 @@ from tegata.flows.own_tokens import OwnTokens
 from tegata.flows.passwords import PasswordPool
 from tegata.flows.services import Services
 from tegata.outbound.safe_transport import SafeTransport
+from tegata.outbound.traced_transport import TracedTransport
 from tegata.settings import Settings
 from tegata.storage.ports import Changes, Storage
 from tegata.telemetry.audit import AuditQueue
 from tegata.telemetry.metrics import OneWorker, Source, Workers
+from tegata.telemetry.spans import Tracer
 from tegata.web.assets import Assets
 from tegata.web.authorize import AuthorizeEndpoint
 from tegata.web.consent import ConsentEndpoint
@@ -75,6 +78,7 @@ class Tegata:
         development: Development | None = None,
         clock: Callable[[], float] = time.time,
         workers: Workers | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         if settings.base_url is None or settings.master_key is None:
             raise ValueError("base_url and master_key are needed to serve")
@@ -85,6 +89,7 @@ class Tegata:
         self._development = development
         self._clock = clock
         self._workers = workers or OneWorker()
+        self._tracer = tracer
         self._router: AsgiApp | None = None
         self.endpoints: Mapping[str, Route] = {}  # what answers below every tenant, once it has been started
         self._health: HealthEndpoints | None = None
@@ -120,7 +125,8 @@ class Tegata:
             )
             router = self._build_router(services, self._health)
             self.endpoints = router.endpoints
-            self._router = await self._counted(router, backend, stack) if self._settings.metrics_networks else router
+            counted = await self._counted(router, backend, stack) if self._settings.metrics_networks else router
+            self._router = self._traced(counted, router)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -140,6 +146,13 @@ class Tegata:
         stack.push_async_callback(self._workers.stop)
         return counted
 
+    def _traced(self, app: AsgiApp, router: Router) -> AsgiApp:
+        settings = self._settings
+        if self._tracer is None:
+            return app
+        trusted = settings.trusted_proxies if settings.traces_parent == "proxy" else ()
+        return TracedRequests(app, router.name_of, self._tracer, base_url=settings.base_url or "", trusted=trusted)
+
     def _services(self, backend: Backend) -> Services:
         settings = self._settings
         assert settings.base_url is not None
@@ -150,7 +163,9 @@ class Tegata:
             directory=Directory(backend.storage, envelope, self._clock, base_url=settings.base_url),
             own_tokens=OwnTokens(),
             client_keys=ClientKeys(self._remote_keys),
-            passwords=PasswordPool(threads=settings.password_threads, queue=settings.password_queue),
+            passwords=PasswordPool(
+                threads=settings.password_threads, queue=settings.password_queue, tracer=self._tracer
+            ),
             audit=AuditQueue(backend.storage, clock=self._clock),
             clock=self._clock,
             throttle=settings.throttle,
@@ -160,9 +175,13 @@ class Tegata:
     def _remote_keys(self, jwks_uri: str) -> RemoteKeys:
         """Return the key cache of one client's jwks_uri, behind the SSRF-safe transport."""
         allowed = self._settings.allow_loopback_http
-        fetcher = DocumentFetcher(
-            transport=lambda: SafeTransport(allow_loopback=allowed), max_bytes=65_536, allow_loopback_http=allowed
-        )
+        tracer = self._tracer
+
+        def transport() -> SafeTransport | TracedTransport:
+            safe = SafeTransport(allow_loopback=allowed)
+            return safe if tracer is None else TracedTransport(safe, tracer)
+
+        fetcher = DocumentFetcher(transport=transport, max_bytes=65_536, allow_loopback_http=allowed)
         # The cache asks for an issuer's rules; of these only the place and the form of the keys matter here.
         source = Generic(jwks_uri, ("client",), jwks_uri=jwks_uri, allow_loopback_http=allowed)
         return JwksCache(source, fetcher, clock=self._clock)

@@ -95,4 +95,4 @@ def test_names_and_labels_are_as_the_format_wants_them_and_hold_nothing_of_a_req
     for metric in METRICS:
         assert re.fullmatch(r"tegata_[a-z_]+[a-z]", metric.name)
         assert not metric.name.endswith("_total")
-        assert set(metric.labels) <= {"endpoint", "status", "pool", "class", "reason"}
+        assert set(metric.labels) <= {"endpoint", "status", "pool", "class", "reason", "outcome"}

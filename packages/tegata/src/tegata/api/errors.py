@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from tegata.api.http import Request, Response, json_response
+from tegata.api.traces import tell_error
 from tegata.protocol.errors import OAuthError, Refused, server_error, temporarily_unavailable
 from tegata.storage.errors import Unavailable
 
@@ -27,13 +28,18 @@ async def guarded(request: Request, answer: Answer, render: Render) -> Response:
     try:
         return await answer()
     except (OAuthError, Refused) as error:
+        tell_error(request.scope, error.code)
         return _with_retry(render(request, error))
     except Unavailable as error:
         _log.warning("storage_unavailable", request_id=request.origin.request_id, reason=str(error))
-        return _with_retry(render(request, temporarily_unavailable("storage_unavailable")))
+        answered = temporarily_unavailable("storage_unavailable")
+        tell_error(request.scope, answered.code)
+        return _with_retry(render(request, answered))
     except Exception:  # noqa: BLE001 - the one place; everything unexpected becomes 500 here
         _log.exception("unexpected_error", request_id=request.origin.request_id, path=request.path)
-        return render(request, server_error())
+        unexpected = server_error()
+        tell_error(request.scope, unexpected.code)
+        return render(request, unexpected)
 
 
 def render_json(_request: Request, error: OAuthError | Refused) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tegata.api.errors import render_json
 from tegata.api.http import NOSNIFF, Request, Response, json_response
 from tegata.api.routes import Route
+from tegata.api.traces import tell_error
 from tegata.flows import introspect, revoke, userinfo
 from tegata.flows.admin.key_times import JWKS_MAX_AGE_SECONDS
 from tegata.flows.directory import Document, LoadedTenant
@@ -62,7 +63,7 @@ class OAuthEndpoints:
 
     async def userinfo(self, request: Request, loaded: LoadedTenant) -> Response:
         """OIDC Core §5.3; errors in the form of RFC 6750 §3."""
-        return await _challenged(loaded, lambda: self._userinfo(request, loaded))
+        return await _challenged(request, loaded, lambda: self._userinfo(request, loaded))
 
     async def _userinfo(self, request: Request, loaded: LoadedTenant) -> Response:
         if b"access_token=" in request.scope["query_string"]:
@@ -87,13 +88,14 @@ async def _form(request: Request) -> Parameters:
     return await request.form()
 
 
-async def _challenged(loaded: LoadedTenant, answer: Callable[[], Awaitable[Response]]) -> Response:
+async def _challenged(request: Request, loaded: LoadedTenant, answer: Callable[[], Awaitable[Response]]) -> Response:
     """Add the Bearer challenge to a refusal (RFC 6750 §3)."""
     try:
         return await answer()
     except OAuthError as error:
         if error.status not in {400, 401, 403}:
             raise
+        tell_error(request.scope, error.code)
         challenge = bearer.challenge(error, realm=loaded.issuer)
         body = {"error": error.code, "error_description": error.description}
         return json_response(body, error.status).with_headers((b"www-authenticate", challenge.encode()))

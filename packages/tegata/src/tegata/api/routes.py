@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tegata.api.addresses import Network, client_address
 from tegata.api.errors import Render, guarded
 from tegata.api.http import NO_STORE, Receive, Request, Response, Scope, Send, check_size, json_response, send_response
+from tegata.api.traces import tell_tenant
 from tegata.crypto.digests import new_identifier
 from tegata.flows.directory import Directory, LoadedTenant
 from tegata.protocol.errors import Refused
@@ -115,6 +116,7 @@ class Router:
         loaded = await self._directory.find_tenant(name)
         if loaded is None:
             raise _not_found()
+        tell_tenant(request.scope, loaded.tenant.tenant_id)
         return await handler(request, loaded)
 
 

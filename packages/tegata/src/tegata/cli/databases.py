@@ -22,6 +22,7 @@ from tegata.postgres.target import ConnectionTarget, Passwords
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
 from tegata.telemetry.metrics import Source
+from tegata.telemetry.spans import Tracer
 
 _log = structlog.get_logger("tegata.database")
 
@@ -29,13 +30,15 @@ _log = structlog.get_logger("tegata.database")
 _OPERATOR_LIMITS = PoolLimits(size=2, wait_seconds=10.0, connect_seconds=10.0, statement_seconds=60.0)
 
 
-async def open_backend(target: ConnectionTarget, settings: Settings, *, more: Source = tuple) -> Backend:
+async def open_backend(
+    target: ConnectionTarget, settings: Settings, *, more: Source = tuple, tracer: Tracer | None = None
+) -> Backend:
     """Open the store as the application role. Raises `Unavailable` if it does not work or is not migrated.
 
     `more`: what metrics say beside the store's own.
     """
     limits = serving_limits(settings)
-    storage = PostgresStorage(target, limits, reader=_reader(settings, limits, target.passwords))
+    storage = PostgresStorage(target, limits, reader=_reader(settings, limits, target.passwords), tracer=tracer)
     changes = ChangeListener(listening_target(settings, target))
 
     async def close() -> None:

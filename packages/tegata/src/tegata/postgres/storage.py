@@ -17,7 +17,9 @@ from tegata.postgres.signing_keys import PostgresSigningKeys
 from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenants import PostgresTenantProvisioning, PostgresTenants
 from tegata.postgres.tokens import PostgresTokens
+from tegata.postgres.traced import open_database
 from tegata.storage.errors import Unavailable
+from tegata.telemetry.spans import Tracer
 
 # The oldest revision of the schema that this release works with.
 NEEDED_REVISION = "0001"
@@ -40,9 +42,14 @@ class PostgresStorage(
     _proper = "the application role"
 
     def __init__(
-        self, target: ConnectionTarget, limits: PoolLimits | None = None, *, reader: Reader | None = None
+        self,
+        target: ConnectionTarget,
+        limits: PoolLimits | None = None,
+        *,
+        reader: Reader | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._database = Database(target, limits)
+        self._database = open_database(target, limits, tracer)
         self._reader = reader
 
     @property

@@ -228,6 +228,18 @@ class Settings(BaseModel):
         description="Networks that may read /metrics, separated by commas; to everybody else there is none. It is the "
         "peer's own address that counts, and not through a proxy.",
     )
+    traces: Literal["off", "otlp"] = Field(
+        "off",
+        description="`otlp`: `tegata serve` sends traces of requests to a collector, by OpenTelemetry's protocol over "
+        "HTTP. Takes the extra `tegata[tracing]`; the collector and the share of requests are said by OpenTelemetry's "
+        "own variables, e.g. OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_TRACES_SAMPLER.",
+    )
+    traces_parent: Literal["link", "proxy"] = Field(
+        "link",
+        description="What a `traceparent` (or what OTEL_PROPAGATORS names) of a request means. `link`: each request "
+        "begins a trace of its own, which names the other one. `proxy`: what comes from TEGATA_TRUSTED_PROXIES "
+        "continues the other one; only where these write that header themselves, or remove it from what clients send.",
+    )
     shutdown_seconds: int = Field(20, ge=0, le=300, description="How long requests may finish after SIGTERM.")
     drain_seconds: float = Field(
         0.0, ge=0, le=120, description="How long /readyz says no before the server stops taking connections."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Literal
 
 import structlog
@@ -29,12 +29,15 @@ _PATTERNS = (
 _MAX_DEPTH = 6
 
 
-def configure(*, level: str = "info", form: Literal["json", "console"] = "json") -> None:
-    """Set up structlog for the process."""
+def configure(
+    *, level: str = "info", form: Literal["json", "console"] = "json", more: Sequence[structlog.typing.Processor] = ()
+) -> None:
+    """Set up structlog for the process. `more`: what else is added to each line."""
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *more,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

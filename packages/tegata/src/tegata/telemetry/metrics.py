@@ -72,6 +72,7 @@ SECRET_STALE_SERVED = Metric(
     "tegata_secret_stale_served", "counter", "Reads that got a value past its life: the store did not answer."
 )
 SECRET_CHANGES = Metric("tegata_secret_changes", "counter", "Times that another version of a secret was read.")
+TRACE_SPANS = Metric("tegata_trace_spans", "counter", "Spans of traces, by what became of them.", ("outcome",))
 
 METRICS = (
     HTTP_REQUESTS,
@@ -89,6 +90,7 @@ METRICS = (
     SECRET_CACHE_HITS,
     SECRET_STALE_SERVED,
     SECRET_CHANGES,
+    TRACE_SPANS,
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 

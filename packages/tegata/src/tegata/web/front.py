@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from tegata.api.http import NO_STORE, Request, Response
+from tegata.api.traces import tell_error
 from tegata.crypto.digests import new_secret
 from tegata.flows.browser import Answer, Browser, NeedsPage, csrf_token
 from tegata.flows.directory import LoadedTenant
@@ -71,6 +72,7 @@ class Front:
         """
         if isinstance(outcome, NeedsPage):
             return see_other(handle_path(loaded, _PAGE_PATHS[outcome.kind], outcome.handle, chosen))
+        tell_error(request.scope, outcome.parameters.get("error"))
         if outcome.target.response_mode == "form_post":
             fields = tuple(outcome.parameters.items())
             return self.page(request, FormPostPage(outcome.target.redirect_uri, fields))
