@@ -173,6 +173,11 @@ class Config(_Frozen):
         return base if self.is_production else f"{base}-{self.environment}"
 
     @property
+    def app_port(self) -> int:
+        """Where the containers listen: Tegata as in seed 001, the application of the other two as in seed 003."""
+        return 8080 if self.deployment == "idp" else 8000
+
+    @property
     def stack_prefix(self) -> str:
         """What names of stacks begin with."""
         base = {"idp": "Tegata", "plan-b": "PlanB", "plan-c": "PlanC"}[self.deployment]

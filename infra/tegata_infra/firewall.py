@@ -12,7 +12,6 @@ from tegata_infra.acknowledgement import acknowledge
 if TYPE_CHECKING:
     from tegata_infra.stack import TegataStack
 
-APP_PORT = 8080
 DATABASE_PORT = 5432
 CACHE_PORT = 6379
 NGINX_PORT = 8080
@@ -51,7 +50,7 @@ class Firewall:
         if stack.config.deployment == "plan-b":
             self._add_chain()
         else:
-            self._allow(self.front, self.app, APP_PORT)
+            self._allow(self.front, self.app, stack.config.app_port)
         if stack.config.deployment == "idp":
             self._add_stores()
 
@@ -64,7 +63,7 @@ class Firewall:
         self._allow(self.front, self.nginx, NGINX_PORT)
         self._allow(self.nginx, self.back, BACK_PORT)
         self._allow(self.nginx, self.endpoints, 443)
-        self._allow(self.back, self.app, APP_PORT)
+        self._allow(self.back, self.app, self._stack.config.app_port)
 
     def _add_stores(self) -> None:
         self.database = self._add("database", "PostgreSQL")
