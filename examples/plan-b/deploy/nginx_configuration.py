@@ -21,7 +21,9 @@ MTLS_HEADERS = tuple(
 CERTIFICATE_HEADER = "X-Client-Cert"
 """In which nginx itself hands on the certificate of a client."""
 
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_BACK_CA = "/etc/pki/tls/certs/ca-bundle.crt"  # Amazon Linux 2023
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _FILE = re.compile(r"/[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 _PATH = re.compile(r"/[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*")
 _ADDRESS = re.compile(r"[0-9a-f.:]+(?:/[0-9]+)?", re.IGNORECASE)  # no zone; the module ipaddress judges the rest
@@ -54,6 +56,7 @@ class NginxConfiguration:
     `back_host` is a name that nginx asks its resolver for, again and again. With `back_host_file` the name stands in
     that file instead, which `refresh_back_host.sh` writes from a parameter. `front_networks` are the subnets of the
     front load balancer: `x-amzn-oidc-*` of any other peer is taken away. `back_ca` None speaks plain HTTP to the back.
+    Names that CloudFormation has made up have capitals, which are made small: they mean nothing, and nginx keeps them.
 
     `back_keepalive` keeps so many connections to the back open; nginx then looks the name up only when it starts or is
     reloaded: for a back whose addresses stay, as a Network Load Balancer's do and an Application Load Balancer's do
@@ -70,7 +73,7 @@ class NginxConfiguration:
     _: KW_ONLY
     back_host_file: str | None = None
     back_port: int = 443
-    back_ca: str | None = "/etc/pki/tls/certs/ca-bundle.crt"
+    back_ca: str | None = _BACK_CA
     back_certificate_name: str | None = None
     back_keepalive: int = 0
     listen_address: str = "0.0.0.0"  # noqa: S104 - an instance's security group says who reaches it
@@ -99,6 +102,9 @@ class NginxConfiguration:
         for name, pattern in _OPTIONAL_TEXTS.items():
             if getattr(self, name) is not None:
                 _check_text(name, getattr(self, name), pattern)
+        for name in ("back_host", "back_certificate_name"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, getattr(self, name).lower())
         for name in ("run_directory", "access_log", "error_log"):
             _check_text(name, getattr(self, name), _FILE)
         _check_text("health_path", self.health_path, _PATH)
@@ -329,6 +335,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print the nginx configuration of Plan B.")
     parser.add_argument("--back-host", required=True, help="name of the back load balancer, or a stable alias of it")
     parser.add_argument("--back-host-file", help="file that holds the name, written by refresh_back_host.sh")
+    parser.add_argument("--back-certificate-name", help="name in its certificate, if it is another one than its own")
+    parser.add_argument("--back-ca", default=_BACK_CA, help="file of the authorities that its certificate may be of")
     parser.add_argument("--front-network", action="append", required=True, help="a subnet of the front load balancer")
     parser.add_argument("--listen-port", type=int, default=8080)
     parser.add_argument(
@@ -345,6 +353,8 @@ def main() -> None:
             given.back_host,
             given.front_network,
             back_host_file=given.back_host_file,
+            back_certificate_name=given.back_certificate_name,
+            back_ca=given.back_ca,
             listen_port=given.listen_port,
             mutual_tls=MutualTls(int(given.mutual_tls[0]), *given.mutual_tls[1:]) if given.mutual_tls else None,
             user=given.user,

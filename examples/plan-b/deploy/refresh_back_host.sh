@@ -13,7 +13,7 @@
 # BACK_HOST_FILE.old is there while a change is under way: a run that was cut off is finished by the next one.
 set -u
 umask 022
-# Ranges such as a-z mean these letters alone.
+# Ranges such as a-z, and classes of letters, mean these letters alone.
 LC_ALL=C
 export LC_ALL
 NGINX=${NGINX:-nginx}
@@ -59,8 +59,10 @@ esac
 if [ "$valid" = no ] || [ "${#name}" -gt 253 ] || printf '%s' "$name" | grep -Eq '[^.]{64}'; then
   fail 2 "the parameter holds no host name; nothing is changed"
 fi
-name=$(printf '%s' "$name" | tr 'A-Z' 'a-z')
+name=$(printf '%s' "$name" | tr '[:upper:]' '[:lower:]')
 
+# The variable is nginx's.
+# shellcheck disable=SC2016
 new=$(printf 'set $back_host "%s";' "$name")
 old=$BACK_HOST_FILE.old
 if [ ! -e "$old" ] && [ -f "$BACK_HOST_FILE" ] && [ "$(cat "$BACK_HOST_FILE")" = "$new" ]; then

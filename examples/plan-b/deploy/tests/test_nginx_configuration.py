@@ -162,6 +162,12 @@ def test_numbers_are_numbers_within_bounds() -> None:
             NginxConfiguration("back.internal", ["10.0.0.0/24"], back_port=given_value)
 
 
+def test_capitals_of_a_generated_name_are_made_small() -> None:
+    name = "internal-CdkSc-Alb2-1XYZ.ap-northeast-1.elb.amazonaws.com"
+    made = NginxConfiguration(name, ["10.0.0.0/24"], back_certificate_name="Back.Example.com")
+    assert (made.back_host, made.back_certificate_name) == (name.lower(), "back.example.com")
+
+
 def run_generator(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it with nothing but Python's own library."""
     command = [sys.executable, "-I", "-S", nginx_configuration.__file__, "--back-host", "back.internal"]
@@ -176,6 +182,11 @@ def test_the_generator_needs_python_alone() -> None:
         "--front-network", "10.0.0.0/24", "--mutual-tls", "8443", "/tls/a.pem", "/tls/a.key", "/tls/b.pem"
     )
     assert said.stdout == build_configuration(NginxConfiguration("back.internal", ["10.0.0.0/24"], mutual_tls=mutual))
+    said = run_generator(
+        "--front-network", "10.0.0.0/24", "--back-certificate-name", "app.example.com", "--back-ca", "/tls/ours.pem"
+    )
+    certified = {"back_certificate_name": "app.example.com", "back_ca": "/tls/ours.pem"}
+    assert said.stdout == build_configuration(NginxConfiguration("back.internal", ["10.0.0.0/24"], **certified))
 
 
 def test_the_generator_says_what_it_does_not_take_and_prints_nothing() -> None:
