@@ -23,6 +23,8 @@ PURPOSES = {
     "ministack": (),
     "infra": (),
     "checkov": (),
+    "image": ("build", "run", "dev"),
+    "charts": (),
 }
 """Each purpose, and those whose pins it must not contradict: they share an environment, or are tested in one."""
 

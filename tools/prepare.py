@@ -60,6 +60,11 @@ def test(environment: Environment) -> None:
     except SetupError as error:
         announce(str(error))
         missing.append(("ministack", "IAM policies enforced"))
+    try:
+        apart.prepare(environment, "charts")
+    except SetupError as error:
+        announce(str(error))
+        missing.append(("Helm's engine", "the Helm chart"))
     for name, tests in missing:
         announce(f"{name} is missing, so these tests will be skipped: {tests}")
     if not missing:

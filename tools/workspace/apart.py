@@ -1,14 +1,14 @@
 """Environments of their own inside `.venv`, for what cannot share one with the server and its tests.
 
 ministack and AWS's command line pin botocore; CDK is far too large to be near the server; checkov pins a hundred
-packages.
+packages; Helm's engine is 250 MB, for the tests of one chart.
 """
 
 from __future__ import annotations
 
 from .environment import QUIET, Environment, announce, run
 
-PURPOSES = ("ministack", "infra", "checkov")
+PURPOSES = ("ministack", "infra", "checkov", "charts")
 
 
 class Apart(Environment):

@@ -36,7 +36,9 @@ WANTED = (
     ),
     DebianPackage("curl", ("curl",), "the lines that `tegata dev` prints"),
     DebianPackage("pgbouncer", ("pgbouncer",), "a transaction pooler between Tegata and PostgreSQL"),
-    DebianPackage("nginx", ("nginx",), "the chain of Plan B"),
+    DebianPackage("nginx", ("nginx",), "the chain of Plan B, Tegata in containers"),
+    DebianPackage("bubblewrap", ("bwrap",), "Tegata in containers"),
+    DebianPackage("openssl", ("openssl",), "Tegata in containers"),
     # Only spoken of: installing it would make and start a database of the machine's own.
     DebianPackage("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",), "the oldest PostgreSQL", False),
 )

@@ -23,6 +23,7 @@ SATISFIED_BY = {
     "ministack": ("ministack",),
     "infra": ("infra",),
     "checkov": ("checkov",),
+    "charts": ("charts",),
 }
 """Which purposes contain which: who has run the tests need not install again to run the server."""
 
