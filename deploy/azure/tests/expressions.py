@@ -1,7 +1,7 @@
 """What Azure Resource Manager computes from the expressions of a template, for the functions that ours use.
 
-Sources: "Template functions" and "Syntax and expressions in ARM templates" of the Azure Resource Manager documentation. A
-function or property that is not known here raises: nothing passes for right because nobody looked.
+Sources: "Template functions" and "Syntax and expressions in ARM templates" of the Azure Resource Manager documentation.
+A function or property that is not known here raises: nothing passes for right because nobody looked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-_TOKENS = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_$][\w$]*)|(?P<mark>[()\[\].,]))")
+_TOKENS = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\].,]))")
 SUBSCRIPTION = "/subscriptions/00000000-0000-4000-8000-000000000001"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/tegata"
 TENANT = "00000000-0000-4000-8000-00000000000f"
@@ -227,6 +227,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "json": json.loads,
     "length": len,
     "mul": lambda one, other: one * other,
+    "null": lambda: None,
     "not": lambda value: not value,
     "replace": lambda text, old, new: text.replace(old, new),
     "split": lambda text, mark: text.split(mark),

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import product
 from typing import Any
 
 import pytest
 
+from .deployments import NAMES, every_deployment
 from .expressions import TemplateError
-from .templates import AZURE, DIGEST, ENVIRONMENTS, TYPED, Deployment, Template, deployed, parameters_of
-
-NAMES = ("foundation", "application")
-# Every way through the templates: what an environment, the parts and the kind of computing choose.
-WAYS = [("foundation", {}), ("foundation", {"keyOfficersObjectId": "a", "databaseAdministratorsObjectId": "b"})] + [
-    ("application", {"parts": parts, "compute": compute, "hostName": host, "certificateId": certificate})
-    for parts, compute, (host, certificate) in product(
-        ("jobs", "all"), ("containerApps", "appService"), (("", ""), ("id.example.com", ""), ("id.example.com", "/c"))
-    )
-]
-
-
-def every_deployment() -> list[tuple[Template, Deployment]]:
-    found = []
-    for (name, more), environment in product(WAYS, ENVIRONMENTS):
-        template = Template.read(name)
-        given = {**parameters_of(environment, name), **TYPED[name], **more}
-        found.append((template, template.deploy(**given)))
-    return found
+from .templates import AZURE, DIGEST, ENVIRONMENTS, Template, deployed
 
 
 @pytest.mark.parametrize("name", NAMES)
