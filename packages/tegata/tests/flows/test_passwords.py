@@ -9,6 +9,8 @@ import pytest
 
 from tegata.flows.passwords import PasswordPool
 from tegata.protocol.errors import OAuthError
+from tegata.telemetry.spans import PASSWORD_QUEUE_SECONDS, Incoming
+from tegata.testing.spans import KeptSpans
 
 pytestmark = pytest.mark.anyio
 
@@ -75,4 +77,19 @@ async def test_hashing_and_checking_agree() -> None:
     assert await asyncio.gather(
         pool.verify(kept, "pässwörd"), pool.verify(kept, "password"), pool.verify(None, "pässwörd")
     ) == [True, False, False]
+    pool.close()
+
+
+async def test_a_check_says_how_long_it_waited_for_a_thread() -> None:
+    kept, work = KeptSpans(), threading.Event()
+    pool = PasswordPool(threads=1, queue=2, tracer=kept.tracer)
+    with kept.tracer.request("POST /{tenant}/sign-in", {}, Incoming((), continued=False)):
+        tasks = [asyncio.create_task(outcome(pool, work)) for _ in range(4)]
+        await asyncio.sleep(0)
+        work.set()
+        assert sorted([await task for task in tasks]) == ["done"] * 3 + ["password_queue_full"]
+    checks = kept.named("password check")
+    waited = [(check.attributes or {})[PASSWORD_QUEUE_SECONDS] for check in checks]
+    assert len(waited) == 3
+    assert all(isinstance(seconds, float) and seconds >= 0 for seconds in waited)
     pool.close()

@@ -17,7 +17,7 @@ from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import StorageError
 from tegata.telemetry.spans import Attributes, Tracer
 
-_CALL = re.compile(r"\bfrom tegata\.(\w+)\(|^select tegata\.(\w+)\(")
+_CALL = re.compile(r"\b(tegata\.\w+)\(")
 
 
 def open_database(target: ConnectionTarget, limits: PoolLimits | None, tracer: Tracer | None) -> Database:
@@ -51,7 +51,7 @@ def described(statement: str) -> tuple[str, Attributes]:
     attributes: dict[str, str | int | float] = {"db.system.name": "postgresql"}
     found = _CALL.search(statement)
     if found is not None:
-        name = f"tegata.{found[1] or found[2]}"
+        name = found[1]
         attributes["db.stored_procedure.name"] = name
         return name, attributes
     verb = statement.split(maxsplit=1)[0].upper()

@@ -31,6 +31,7 @@ class OpenTelemetryTracer:
     def __init__(self, tracer: trace.Tracer, propagator: TextMapPropagator) -> None:
         self._tracer = tracer
         self._propagator = propagator
+        self._knows_xray = _XRAY in propagator.fields
 
     def request(self, name: str, attributes: Attributes, incoming: Incoming) -> AbstractContextManager[Span]:
         remote = self._remote(incoming.headers)
@@ -72,7 +73,7 @@ class OpenTelemetryTracer:
 
     def _root_of_front(self, headers: Headers) -> str | None:
         """Return what a load balancer of AWS calls the request: a root without a parent, which is no span's context."""
-        if _XRAY not in self._propagator.fields:
+        if not self._knows_xray:
             return None
         found = [_XRAY_ROOT.search(value) for value in _OF_HEADERS.get(headers, _XRAY) or ()]
         return found[0][1] if len(found) == 1 and found[0] is not None else None

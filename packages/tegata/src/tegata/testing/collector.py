@@ -40,13 +40,7 @@ class SeenSpan:
 
 
 class Collector:
-    """Listens while its block lasts. `status`: what it answers from now on; `holds`: it answers nobody until it ends.
-
-    Example:
-
-        with Collector() as collector:
-            environment = {"TEGATA_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
-    """
+    """Listens while its block lasts. `status`: what it answers from now on; `holds`: it answers nobody."""
 
     def __init__(self, *, status: int = 200, holds: bool = False) -> None:
         self.status = status

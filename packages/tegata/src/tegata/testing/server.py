@@ -34,6 +34,7 @@ from tegata.protocol.policy import Resource, ScopeText, SigningAlgorithm, Tenant
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import AuditEvent, DesiredUser, SigningKeyRecord, TenantRecord
+from tegata.telemetry.spans import Tracer
 from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
@@ -256,6 +257,7 @@ async def serving(
     database: MigratedDatabase | None = None,
     development: Development | None = None,
     quick_passwords: bool = True,
+    tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """Start the application with its tenants, over memory or over `database`.
@@ -274,6 +276,7 @@ async def serving(
         open_backend,
         development=development,
         clock=clock,
+        tracer=tracer,
     )
     passwords = QuickPasswords()
     app.passwords = passwords if quick_passwords else None
