@@ -92,6 +92,8 @@ class ServiceConfig(_Frozen):
 
     cpu: Literal[256, 512, 1024, 2048, 4096] = 2048
     memory_mib: int = Field(default=4096, ge=512)
+    architecture: Literal["arm64", "x86_64"] = "x86_64"
+    """What the image was built for."""
     fewest_tasks: int = Field(default=2, ge=1)
     most_tasks: int = Field(default=10, ge=1)
     cpu_target_percent: int = Field(default=60, ge=10, le=90)
@@ -114,6 +116,10 @@ class EdgeConfig(_Frozen):
     """What the world sees. `rate_limit` is requests of one address in five minutes."""
 
     rate_limit: int = Field(default=2000, ge=10)
+    sign_in_rate_limit: int = Field(default=300, ge=10)
+    """Of Tegata's pages that take a password or an answer; an office of many people is one address."""
+    token_rate_limit: int = Field(default=1000, ge=10)
+    """Of the endpoints that authenticate clients; a service that asks for many tokens is one address, too."""
     jwt_validation: bool = False
     """Plan C: the load balancer itself refuses requests without a valid token."""
 
