@@ -5,7 +5,7 @@
 #   NGINX_CONF       nginx.conf
 #   TRIES, PAUSE     how often the parameter is asked for, by default 6 times, and the seconds before the second time,
 #                    by default 1; each further pause is twice as long, at most 30
-#   NGINX            the program, by default nginx
+#   NGINX_PROGRAM    by default nginx (NGINX is a variable of nginx's own)
 # Ends with 0 if nginx has the name, or will read it when it starts. Otherwise the old name stays:
 #   1 the parameter cannot be read      2 it holds no host name          3 nginx refuses the configuration
 #   4 nginx was not to be reloaded      5 the file cannot be written     6 the name has no address
@@ -16,7 +16,7 @@ umask 022
 # Ranges such as a-z, and classes of letters, mean these letters alone.
 LC_ALL=C
 export LC_ALL
-NGINX=${NGINX:-nginx}
+nginx=${NGINX_PROGRAM:-nginx}
 
 fail() {
   echo "$2" >&2
@@ -87,7 +87,7 @@ if ! { printf '%s\n' "$new" >"$BACK_HOST_FILE.new" && mv -f "$BACK_HOST_FILE.new
   restore
   fail 5 "$BACK_HOST_FILE cannot be written"
 fi
-if ! "$NGINX" -t -q -c "$NGINX_CONF"; then
+if ! "$nginx" -t -q -c "$NGINX_CONF"; then
   restore
   fail 3 "nginx does not take the configuration; the old one stays"
 fi
@@ -102,7 +102,7 @@ if ! runs; then
   echo "nginx is not running; it will read the name when it starts" >&2
   exit 0
 fi
-if ! "$NGINX" -c "$NGINX_CONF" -s reload; then
+if ! "$nginx" -c "$NGINX_CONF" -s reload; then
   restore
   fail 4 "nginx cannot be reloaded; the old name stays"
 fi

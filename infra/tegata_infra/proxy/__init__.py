@@ -1,0 +1,1 @@
+"""The nginx of Plan B: what its instances do at boot."""

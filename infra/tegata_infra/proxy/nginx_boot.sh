@@ -71,11 +71,12 @@ printf '%s\n' "PARAMETER=$PARAMETER" BACK_HOST_FILE=/etc/plan-b/back_host.conf N
 mkdir -p /var/log/plan-b-nginx || fail 6 "a file cannot be written"
 
 # Logs that do not reach CloudWatch are no reason not to serve.
-if [ -n "$LOG_GROUP" ]; then
-  agent=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+start_agent() {
+  local agent=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
   repeat 2 install_packages amazon-cloudwatch-agent &&
-    "$agent" -a fetch-config -m ec2 -s -c file:/etc/plan-b/cloudwatch.json || say "the CloudWatch agent does not start"
-fi
+    "$agent" -a fetch-config -m ec2 -s -c file:/etc/plan-b/cloudwatch.json
+}
+[ -z "$LOG_GROUP" ] || start_agent || say "the CloudWatch agent does not start"
 
 systemctl daemon-reload
 systemctl enable plan-b-nginx.service plan-b-back-host.service

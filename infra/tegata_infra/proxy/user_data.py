@@ -69,9 +69,10 @@ def build_user_data(
     """Return the user data for Amazon Linux 2023.
 
     `parameter_name`, `log_group` and `signal` may be tokens of CDK; what goes into nginx's file must be known.
-    `parameter_name` is the SSM parameter that holds the DNS name of the back load balancer, `back_certificate_name` the
-    name that its certificate is for, `front_networks` the subnets of the front one. The instance needs `ssm:GetParameter`
-    on the parameter, with `log_group` also `logs:CreateLogStream`, `logs:PutLogEvents` and `logs:DescribeLogStreams`.
+    `parameter_name` is the SSM parameter that holds the DNS name of the back load balancer, `back_certificate_name`
+    the name that its certificate is for, `front_networks` the subnets of the front one. The instance needs
+    `ssm:GetParameter` on the parameter, with `log_group` also `logs:CreateLogStream`, `logs:PutLogEvents` and
+    `logs:DescribeLogStreams` on the group.
 
     Raises `ValueError` for a value that is not plainly of its kind, and if the whole is too long.
 

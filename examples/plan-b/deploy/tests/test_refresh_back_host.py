@@ -102,7 +102,7 @@ class Instance:
             "PARAMETER": PARAMETER,
             "BACK_HOST_FILE": str(self.host_file),
             "NGINX_CONF": str(self.configuration),
-            "NGINX": nginx,
+            "NGINX_PROGRAM": nginx,
             "TRIES": "2",
             "PAUSE": "0",
         }
@@ -229,7 +229,7 @@ KEPT = {
         lambda live: (
             live.put(SECOND),
             put_program(live.directory / "bin" / "nginx", NGINX_WITHOUT_RELOAD.format(nginx=live.nginx)),
-            live.variables.update(NGINX=str(live.directory / "bin" / "nginx")),
+            live.variables.update(NGINX_PROGRAM=str(live.directory / "bin" / "nginx")),
         ),
     ),
 }
@@ -248,7 +248,7 @@ def test_the_old_name_stays_if(live: Instance, status: int, happens: Callable[[I
 def test_what_was_refused_once_is_tried_again(live: Instance) -> None:
     wrapper = put_program(live.directory / "bin" / "nginx", NGINX_WITHOUT_RELOAD.format(nginx=live.nginx))
     live.put(SECOND)
-    assert live.refresh(NGINX=str(wrapper)) == 4
+    assert live.refresh(NGINX_PROGRAM=str(wrapper)) == 4
     assert live.refresh() == 0
     wait_until(lambda: live.back() == SECOND)
 
@@ -369,6 +369,9 @@ def test_systemd_lets_the_script_try_to_the_end_and_starts_nginx_after_it() -> N
     assert (nginx["Service"]["Restart"], nginx["Unit"]["StartLimitIntervalSec"]) == ("always", "0")
 
 
-def test_systemd_makes_the_directory_that_the_configuration_names() -> None:
-    directory = unit("plan-b-nginx.service")["Service"]["RuntimeDirectory"]
-    assert NginxConfiguration("back.internal", ["10.0.0.0/24"]).run_directory == f"/run/{directory}"
+@pytest.mark.parametrize("name", ["plan-b-nginx.service", "plan-b-back-host.service"])
+def test_systemd_makes_the_directory_that_the_configuration_names_and_leaves_it(name: str) -> None:
+    """The script has nginx check the configuration before nginx's own unit has ever been started."""
+    service = unit(name)["Service"]
+    assert NginxConfiguration("back.internal", ["10.0.0.0/24"]).run_directory == f"/run/{service['RuntimeDirectory']}"
+    assert service["RuntimeDirectoryPreserve"] == "yes"

@@ -1,0 +1,233 @@
+"""The first boot of an nginx instance, for real but for systemd and the package manager: what serves afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from local_aws.instance import Instance, running_instance
+from local_aws.metadata import Parameters
+from tegata_infra.proxy.user_data import Signal, build_user_data
+
+from tegata_credentials.testing.authority import Authority
+
+PARAMETER = "/plan-b/back-host"
+CERTIFIED = "back.plan-b.internal"
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+CLI = Path(__file__).parents[2] / ".venv/ministack/bin/aws"
+
+
+@dataclass(frozen=True, slots=True)
+class Backs:
+    """Two back load balancers with HTTPS that say where they are and what came; their port, and whose certificate."""
+
+    port: int
+    authority: Path
+
+
+class Back(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        oidc = self.headers.get("X-Amzn-Oidc-Data", "")
+        body = f"{self.connection.getsockname()[0]} {self.path} {oidc}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def backs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backs]:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    context = authority.issue("back", CERTIFIED).context()
+    with (
+        ThreadingHTTPServer((FIRST, 0), Back) as first,
+        ThreadingHTTPServer((SECOND, first.server_port), Back) as second,
+    ):
+        for server in (first, second):
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Backs(first.server_port, authority.root)
+        for server in (first, second):
+            server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip("nginx is not installed")
+    return found
+
+
+@pytest.fixture
+def instance(tmp_path: Path, nginx: str, backs: Backs) -> Iterator[Instance]:
+    with running_instance(tmp_path, nginx) as made:
+        bundle = tmp_path / "etc/pki/tls/certs/ca-bundle.crt"
+        bundle.parent.mkdir(parents=True)
+        shutil.copy(backs.authority, bundle)
+        yield made
+
+
+def user_data(instance: Instance, backs: Backs, log_group: str | None = None) -> str:
+    return build_user_data(
+        parameter_name=PARAMETER,
+        front_networks=[f"{FIRST}/32"],
+        back_certificate_name=CERTIFIED,
+        back_port=backs.port,
+        listen_port=instance.port,
+        log_group=log_group,
+        signal=Signal("CdkScenarioBStack", "NginxGroup"),
+    )
+
+
+def signals(instance: Instance) -> list[str]:
+    """The statuses that CloudFormation was told."""
+    told = [line.split() for line in instance.asked("cfn-signal")]
+    for words in told:
+        assert words[0] == "--exit-code"
+        assert " ".join(words[2:]) == "--stack CdkScenarioBStack --resource NginxGroup --region ap-northeast-1"
+    return [words[1] for words in told]
+
+
+def test_from_nothing_to_a_request_that_arrives(instance: Instance, backs: Backs) -> None:
+    """With AWS's own CLI, whose credentials are those of the instance's role."""
+    if not CLI.exists():
+        pytest.skip("AWS's CLI is not installed")
+    with Parameters().serve() as parameters:
+        parameters.values[PARAMETER] = FIRST
+        instance.use_real_cli(str(CLI), parameters)
+        ran = instance.boot(user_data(instance, backs))
+    assert ran.returncode == 0, (ran.stdout, ran.stderr, instance.systemd.said)
+    assert instance.get(**{"x-amzn-oidc-data": "told by the front"}) == f"{FIRST} /x told by the front"
+    assert signals(instance) == ["0"]
+    assert set(parameters.asked) == {PARAMETER}
+    assert instance.metadata.refused == 0
+
+
+def test_what_is_installed_and_what_comes_back_after_the_next_boot(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    ran = instance.boot(user_data(instance, backs))
+    assert ran.returncode == 0, (ran.stdout, ran.stderr, instance.systemd.said)
+    assert instance.asked("dnf") == ["install -y -q nginx logrotate awscli-2 aws-cfn-bootstrap"]
+    assert instance.systemd.enabled >= {"plan-b-nginx.service", "plan-b-back-host.service", "plan-b-back-host.timer"}
+    assert instance.systemd.timers == {"plan-b-back-host.timer", "logrotate.timer"}
+    modes = {
+        str(path.relative_to(instance.root)): path.stat().st_mode & 0o777
+        for top in ("etc/plan-b", "usr/local", "etc/systemd", "etc/logrotate.d")
+        for path in (instance.root / top).rglob("*")
+        if path.is_file()
+    }
+    assert modes.pop("usr/local/sbin/refresh_back_host.sh") == 0o755
+    assert set(modes.values()) == {0o644}
+    assert ran.stdout == "plan-b: nginx answers\n"
+
+
+def test_booting_once_more_changes_nothing(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    first, second = (instance.boot(user_data(instance, backs)) for _ in range(2))
+    assert (first.returncode, second.returncode, signals(instance)) == (0, 0, ["0", "0"])
+    assert instance.get() == f"{FIRST} /x "
+
+
+def test_a_parameter_that_is_not_there_yet_is_waited_for(instance: Instance, backs: Backs) -> None:
+    """Its own tries come to an end first, and it is started again."""
+    instance.put(FIRST)
+    instance.fail("aws", 8)
+    ran = instance.boot(user_data(instance, backs))
+    assert (ran.returncode, signals(instance)) == (0, ["0"]), ran.stdout
+    assert instance.get() == f"{FIRST} /x "
+
+
+def test_a_parameter_that_never_comes_fails_the_boot_and_is_followed_once_it_is_there(
+    instance: Instance, backs: Backs
+) -> None:
+    ran = instance.boot(user_data(instance, backs))
+    assert (ran.returncode, signals(instance)) == (3, ["3"])
+    assert f"the parameter {PARAMETER} does not say where the back is" in ran.stdout
+    assert len(instance.asked("aws")) == 60
+    instance.systemd.go_on()
+    assert "ConnectError" in instance.get()
+    instance.put(FIRST)
+    instance.systemd.go_on()
+    assert instance.get() == f"{FIRST} /x "
+
+
+@pytest.mark.parametrize("faults", [[503, 503], [200, 401], [0], [404, 0, 200, 500]], ids=str)
+def test_a_metadata_service_that_is_slow_or_has_faults_is_asked_again(
+    instance: Instance, backs: Backs, faults: list[int]
+) -> None:
+    instance.put(FIRST)
+    instance.metadata.faults = faults
+    # Slow is what takes longer than this.
+    ran = instance.boot(user_data(instance, backs).replace("--max-time 5", "--max-time 0.5"))
+    assert (ran.returncode, instance.metadata.faults) == (0, []), ran.stdout
+    assert "AWS_REGION=ap-northeast-1" in (instance.root / "etc/plan-b/back-host.env").read_text()
+
+
+def test_without_a_region_nothing_is_done(instance: Instance, backs: Backs) -> None:
+    instance.metadata.faults = [503] * 10
+    ran = instance.boot(user_data(instance, backs))
+    assert ran.returncode == 1
+    assert ran.stdout.splitlines()[-4] == "plan-b: the metadata service does not say which region this is"
+    assert instance.asked("dnf") == []
+
+
+def test_a_package_manager_that_fails_is_tried_again(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    instance.fail("dnf", 4)
+    assert instance.boot(user_data(instance, backs)).returncode == 0
+
+
+def test_without_its_packages_the_boot_fails(instance: Instance, backs: Backs) -> None:
+    instance.fail("dnf", 5)
+    ran = instance.boot(user_data(instance, backs))
+    assert ran.returncode == 2
+    assert "dnf cannot install: nginx logrotate awscli-2 aws-cfn-bootstrap" in ran.stdout
+    assert len(instance.asked("dnf")) == 5
+
+
+def test_the_timer_follows_the_parameter_and_keeps_what_was_good(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    assert instance.boot(user_data(instance, backs)).returncode == 0
+    instance.put(SECOND)
+    instance.systemd.go_on()
+    for _ in range(500):
+        if instance.get() == f"{SECOND} /x ":
+            break
+    for broken in ("x; return 200", "", "nobody.invalid"):
+        instance.put(broken)
+        instance.systemd.go_on()
+        assert instance.get() == f"{SECOND} /x "
+
+
+def test_a_configuration_that_nginx_refuses_fails_the_boot(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    broken = user_data(instance, backs).replace("server_tokens off;", "server_tokens perhaps;")
+    ran = instance.boot(broken)
+    # The script that follows the parameter tries the configuration with the name, and takes the name away again.
+    assert (ran.returncode, signals(instance)) == (3, ["3"])
+    assert any("nginx does not take the configuration" in said for said in instance.systemd.said)
+
+
+def test_logs_go_to_cloudwatch_if_wanted_and_are_no_condition(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    assert instance.boot(user_data(instance, backs, "/ec2/plan-b")).returncode == 0
+    document = instance.root / "etc/plan-b/cloudwatch.json"
+    assert instance.asked("amazon-cloudwatch-agent-ctl") == [f"-a fetch-config -m ec2 -s -c file:{document}"]
+    assert document.read_text().count('"/ec2/plan-b"') == 3
+
+
+def test_a_back_without_the_right_certificate_gets_no_request(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    text = user_data(instance, backs).replace(f"proxy_ssl_name {CERTIFIED};", "proxy_ssl_name another.internal;")
+    assert instance.boot(text).returncode == 0
+    assert "502 Bad Gateway" in instance.get()
