@@ -13,6 +13,7 @@ from cdk_nag import AwsSolutionsChecks
 from tegata_infra.config import Config
 from tegata_infra.data import DataStack
 from tegata_infra.network import NetworkStack
+from tegata_infra.proxy.stack import ProxyStack
 
 INFRA = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,8 @@ def add_stacks(app: cdk.App, config: Config) -> None:
     network = NetworkStack(app, config)
     if config.deployment == "idp":
         DataStack(app, config, network)
+    if config.deployment == "plan-b":
+        ProxyStack(app, config, network)
 
 
 def _read_context(config: Config) -> dict[str, Any]:
