@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aws_cdk as cdk
 from aws_cdk import aws_elasticache as elasticache
 
 from tegata_infra.acknowledgement import acknowledge
@@ -75,5 +76,9 @@ def add_cache(
         preferred_maintenance_window=config.maintenance_window,
         auto_minor_version_upgrade=True,
     )
+    cache.apply_removal_policy(
+        cdk.RemovalPolicy.DESTROY if stack.config.environment == "dev" else cdk.RemovalPolicy.SNAPSHOT
+    )
+    cdk.Tags.of(cache).add("Name", name)
     acknowledge(cache, "users log in by IAM (user_group_ids): no token that never changes", "AwsSolutions-AEC6")
     return cache

@@ -75,16 +75,46 @@ class DataStack(TegataStack):
             secret_name=f"{config.prefix}/db-credentials",
             encryption_key=self.database_key,
         )
+        self.administrator.apply_removal_policy(self.retention())
         acknowledge(self.administrator, "rotated by a schedule of the stack Secrets", "AwsSolutions-SMG4")
+        self._subnets = self._add_subnet_group()
+        self._parameters = self._add_parameters()
         self.database = self._add_database()
         self.replica = self._add_replica() if config.database.replica_class else None
         self.cache = self._add_cache()
+
+    def _add_subnet_group(self) -> rds.SubnetGroup:
+        name = self.name("db-subnet-group")
+        group = rds.SubnetGroup(
+            self,
+            "DatabaseSubnets",
+            subnet_group_name=name,
+            description=f"{self.config.prefix}: PostgreSQL and its replica",
+            vpc=self._network.vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name="database"),
+            removal_policy=self.retention(),
+        )
+        cdk.Tags.of(group).add("Name", name)
+        return group
+
+    def _add_parameters(self) -> rds.ParameterGroup:
+        major = self.config.database.engine_version.partition(".")[0]
+        name = self.name(f"pg{major}-params")
+        group = rds.ParameterGroup(
+            self,
+            "DatabaseParameters",
+            name=name,
+            engine=self._engine,
+            description=f"{self.config.prefix}: PostgreSQL {major}",
+            parameters=POSTGRES_PARAMETERS,
+        )
+        cdk.Tags.of(group).add("Name", name)
+        return group
 
     def _add_database(self) -> rds.DatabaseInstance:
         config, name = self.config.database, self.name("postgresql")
         # RDS makes this group itself otherwise, and never forgets what is in it.
         log = self.add_log_group("DatabaseLog", f"/aws/rds/instance/{name}/postgresql", self._network.logs_key)
-        major = config.engine_version.partition(".")[0]
         database = rds.DatabaseInstance(
             self,
             "Database",
@@ -92,7 +122,7 @@ class DataStack(TegataStack):
             engine=self._engine,
             instance_type=ec2.InstanceType(config.instance_class),
             vpc=self._network.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_group_name="database"),
+            subnet_group=self._subnets,
             security_groups=[self._network.firewall.database],
             port=5432,
             database_name=DATABASE_NAME,
@@ -103,14 +133,7 @@ class DataStack(TegataStack):
             storage_encrypted=True,
             storage_encryption_key=self.database_key,
             multi_az=config.multi_az,
-            parameter_group=rds.ParameterGroup(
-                self,
-                "DatabaseParameters",
-                name=self.name(f"pg{major}-params"),
-                engine=self._engine,
-                description=f"{self.config.prefix}: PostgreSQL {major}",
-                parameters=POSTGRES_PARAMETERS,
-            ),
+            parameter_group=self._parameters,
             iam_authentication=True,
             ca_certificate=rds.CaCertificate.RDS_CA_RSA2048_G1,
             backup_retention=cdk.Duration.days(config.backup_days),
@@ -155,10 +178,12 @@ class DataStack(TegataStack):
             source_database_instance=self.database,
             instance_type=ec2.InstanceType(config.replica_class),
             vpc=self._network.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_group_name="database"),
+            subnet_group=self._subnets,
             availability_zone=self.config.network.zones[1],
             security_groups=[self._network.firewall.database],
             port=5432,
+            parameter_group=self._parameters,
+            storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
             storage_encryption_key=self.database_key,
             iam_authentication=True,
@@ -179,12 +204,17 @@ class DataStack(TegataStack):
         cdk.Tags.of(replica).add("Name", name)
         acknowledge(replica, PORT_REASON, "AwsSolutions-RDS11")
         acknowledge(
-            replica, "the replica is the second zone's; a standby of it would be a third copy", "AwsSolutions-RDS3"
+            replica,
+            "the replica is the second zone's; a standby of it would be a third copy",
+            "AwsSolutions-RDS3",
+            "CKV_AWS_157",
         )
+        acknowledge(replica, "a replica takes over the encryption of its source, and may not say so", "CKV_AWS_16")
         acknowledge(
             replica,
             "the zone is the seed's and the configuration's: the one that the primary does not start in",
             "CloudFormation-Validate::W3010",
+            "W3010",
         )
         return replica
 

@@ -43,7 +43,10 @@ class Firewall:
         self.front.add_ingress_rule(world, ec2.Port.tcp(443), "HTTPS from everywhere")
         self.front.add_ingress_rule(world, ec2.Port.tcp(80), "HTTP from everywhere, to be redirected")
         acknowledge(
-            self.front, "the front load balancer is what the world may reach, at 80 and 443", "AwsSolutions-EC23"
+            self.front,
+            "the front load balancer is what the world may reach, at 80 and 443",
+            "AwsSolutions-EC23",
+            "CKV_AWS_260",
         )
         self.app.add_egress_rule(world, ec2.Port.tcp(443), "HTTPS to AWS and to other services")
         self._allow(self.app, self.endpoints, 443)
@@ -51,6 +54,8 @@ class Firewall:
             self._add_chain()
         else:
             self._allow(self.front, self.app, stack.config.app_port)
+            if stack.config.edge.jwt_validation:
+                self.front.add_egress_rule(world, ec2.Port.tcp(443), "HTTPS to the keys of the token issuer")
         if stack.config.deployment == "idp":
             self._add_stores()
 

@@ -7,6 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from tegata_infra.acknowledgement import acknowledge
 from tegata_infra.addresses import SeedAddresses
 from tegata_infra.config import Config
 from tegata_infra.firewall import Firewall
@@ -19,6 +20,8 @@ TIERS = {
 }
 SEED_NAMES = {"public": "public", "app": "private-app", "database": "private-db"}
 """What the seed calls the tiers, in the names and in the tag `Type` of subnets."""
+
+ZONE_REASON = "the zones are the configuration's, so that no look-up is needed: TEGATA_ZONES names others"
 
 ENDPOINTS = {
     "SecretsManager": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
@@ -69,6 +72,13 @@ class NetworkStack(TegataStack):
                 short = zone.removeprefix(self.config.region.rstrip("0123456789"))
                 cdk.Tags.of(subnet).add("Name", self.name(name, short), priority=300)
                 cdk.Tags.of(subnet).add("Type", name)
+                for child, words in (("EIP", "nat-eip"), ("NATGateway", "nat")):
+                    if (part := subnet.node.try_find_child(child)) is not None:
+                        cdk.Tags.of(part).add("Name", self.name(words, short), priority=400)
+                resource = subnet.node.default_child
+                assert isinstance(resource, ec2.CfnSubnet)
+                acknowledge(resource, ZONE_REASON, "W3010")
+        cdk.Tags.of(self.vpc.node.find_child("IGW")).add("Name", self.name("igw"), priority=300)
 
     def _add_logs_key(self) -> cdk.aws_kms.Key:
         key = self.add_key("logs", "log groups")
@@ -97,12 +107,14 @@ class NetworkStack(TegataStack):
 
     def _add_endpoints(self) -> None:
         """Keep what is secret, and what is much, off the NAT gateways; a rotation without these hangs (errata E15)."""
-        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        gateway = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        cdk.Tags.of(gateway).add("Name", self.name("s3"), priority=300)
         for name, service in ENDPOINTS.items():
-            self.vpc.add_interface_endpoint(
+            endpoint = self.vpc.add_interface_endpoint(
                 name,
                 service=service,
                 open=False,
                 subnets=ec2.SubnetSelection(subnet_group_name="app"),
                 security_groups=[self.firewall.endpoints],
             )
+            cdk.Tags.of(endpoint).add("Name", self.name(service.short_name.replace(".", "-")), priority=300)
