@@ -111,6 +111,9 @@ def test_from_nothing_to_a_request_that_arrives(instance: Instance, backs: Backs
     assert signals(instance) == ["0"]
     assert set(parameters.asked) == {PARAMETER}
     assert instance.metadata.refused == 0
+    told = ran.stdout + ran.stderr + "".join(instance.systemd.said)
+    for token in instance.metadata.tokens:
+        assert token not in told
 
 
 def test_what_is_installed_and_what_comes_back_after_the_next_boot(instance: Instance, backs: Backs) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HANDLER = "index.handler"
 """What CloudFormation calls the handler of inline code."""
@@ -64,19 +65,23 @@ def build_policy_document(
     task_definition_arns: Sequence[str],
     passed_role_arns: Sequence[str],
     stack_name: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what the function may do, besides writing its own log; values may be tokens of CDK.
 
     `passed_role_arns` are the task role and the execution role of the task definitions. `stack_name` is the stack that
     has the custom resource: the function asks whether it rolls back.
 
-    Example:
-
-        document = build_policy_document(
-            partition="aws", region="ap-northeast-1", account="123456789012", cluster_name="idp-server",
-            task_definition_arns=["arn:aws:ecs:ap-northeast-1:123456789012:task-definition/idp-server-migrate:*"],
-            passed_role_arns=["arn:aws:iam::123456789012:role/task"], stack_name="TegataService",
-        )
+    >>> document = build_policy_document(
+    ...     partition="aws",
+    ...     region="ap-northeast-1",
+    ...     account="123456789012",
+    ...     cluster_name="idp-server",
+    ...     task_definition_arns=["arn:aws:ecs:ap-northeast-1:123456789012:task-definition/idp-server-migrate:7"],
+    ...     passed_role_arns=["arn:aws:iam::123456789012:role/task"],
+    ...     stack_name="TegataService",
+    ... )
+    >>> [statement["Action"] for statement in document["Statement"]]
+    ['ecs:RunTask', 'ecs:DescribeTasks', 'iam:PassRole', 'cloudformation:DescribeStacks']
     """
     here = f"{region}:{account}"
     cluster = {"ArnEquals": {"ecs:cluster": f"arn:{partition}:ecs:{here}:cluster/{cluster_name}"}}

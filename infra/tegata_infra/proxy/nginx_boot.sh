@@ -41,7 +41,7 @@ find_region() {
   local token metadata=http://169.254.169.254/latest
   token=$(curl -sf --noproxy '*' --max-time 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$metadata/api/token") &&
     region=$(curl -sf --noproxy '*' --max-time 5 -H @- "$metadata/meta-data/placement/region" <<<"X-aws-ec2-metadata-token: $token") &&
-    [[ $region =~ ^[a-z]{2}(-[a-z]+)+-[0-9]+$ ]]
+    [[ $region =~ ^[a-z]{2,}(-[a-z]+)+-[0-9]+$ ]]
 }
 
 install_packages() {

@@ -23,6 +23,7 @@ UNITS = ("plan-b-nginx.service", "plan-b-back-host.service", "plan-b-back-host.t
 
 _BOOT = Path(__file__).with_name("nginx_boot.sh")
 _TOKEN = re.compile(r"\$\{Token\[[^\]']+\]\}")
+_IN_PLACE_OF_TOKEN = "token-of-cdk"
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,1011}")
 _LOGS = "/var/log/plan-b-nginx"
 _END = "END_OF_FILE"
@@ -68,7 +69,8 @@ def build_user_data(
 ) -> str:
     """Return the user data for Amazon Linux 2023.
 
-    `parameter_name`, `log_group` and `signal` may be tokens of CDK; what goes into nginx's file must be known.
+    `parameter_name`, `log_group`, `signal` and `back_certificate_name` may hold tokens of CDK; CloudFormation puts in
+    their place what has been checked elsewhere (a parameter's AllowedPattern).
     `parameter_name` is the SSM parameter that holds the DNS name of the back load balancer, `back_certificate_name`
     the name that its certificate is for, `front_networks` the subnets of the front one. The instance needs
     `ssm:GetParameter` on the parameter, with `log_group` also `logs:CreateLogStream`, `logs:PutLogEvents` and
@@ -85,20 +87,25 @@ def build_user_data(
     (True, True)
     """
     generator = _load_generator()
+    # nginx's file is written with a name in place of a token, which comes in again at the end.
+    certified = _TOKEN.sub(_IN_PLACE_OF_TOKEN, back_certificate_name)
     configuration = generator.NginxConfiguration(
         # Not asked for: the name stands in the file.
-        back_certificate_name.lower(),
+        certified,
         list(front_networks),
         back_host_file="/etc/plan-b/back_host.conf",
         back_port=back_port,
         back_ca=back_ca,
-        back_certificate_name=back_certificate_name,
+        back_certificate_name=certified,
         listen_port=listen_port,
         user="nginx",
         access_log=f"{_LOGS}/access.log",
         error_log=f"{_LOGS}/error.log",
     )
-    files = [("/etc/plan-b/nginx.conf", "0644", generator.build_configuration(configuration))]
+    text = generator.build_configuration(configuration)
+    if certified != back_certificate_name:
+        text = text.replace(certified.lower(), back_certificate_name)
+    files = [("/etc/plan-b/nginx.conf", "0644", text)]
     script = (DEPLOY / "refresh_back_host.sh").read_text(encoding="utf-8")
     files.append(("/usr/local/sbin/refresh_back_host.sh", "0755", "#!/bin/sh\n" + _strip(script)))
     for unit in UNITS:
@@ -110,19 +117,19 @@ def build_user_data(
     if signal is not None:
         packages.append("aws-cfn-bootstrap")
     settings = {
-        "PARAMETER": parameter_name,
+        "PARAMETER": _check("parameter_name", parameter_name),
         "LISTEN_PORT": str(listen_port),
         "HEALTH_PATH": configuration.health_path,
-        "LOG_GROUP": log_group or "",
-        "STACK": signal.stack if signal else "",
-        "RESOURCE": signal.resource if signal else "",
+        "LOG_GROUP": "" if log_group is None else _check("log_group", log_group),
+        "STACK": "" if signal is None else _check("stack", signal.stack),
+        "RESOURCE": "" if signal is None else _check("resource", signal.resource),
     }
     return _build_script(settings, packages, files)
 
 
 def _build_script(settings: dict[str, str], packages: list[str], files: list[tuple[str, str, str]]) -> str:
     lines = ["#!/bin/bash", "# With comments: infra/tegata_infra/proxy/nginx_boot.sh, examples/plan-b/deploy"]
-    lines += [f"{name}={_quote(name, value)}" for name, value in settings.items()]
+    lines += [f"{name}='{value}'" for name, value in settings.items()]
     lines.append(f"PACKAGES=({' '.join(packages)})")
     lines.append("write_files() {")
     for number, (path, mode, content) in enumerate(files):
@@ -136,11 +143,11 @@ def _build_script(settings: dict[str, str], packages: list[str], files: list[tup
     return text
 
 
-def _quote(name: str, value: str) -> str:
-    # Plain text and tokens; what CloudFormation puts in place of a token is a name of its own making.
-    if value and _PLAIN.fullmatch(_TOKEN.sub("token", value)) is None:
+def _check(name: str, value: str) -> str:
+    # Plain text and tokens: nothing that ends a word in quotes.
+    if _PLAIN.fullmatch(_TOKEN.sub(_IN_PLACE_OF_TOKEN, value)) is None:
         raise ValueError(f"{name}: not of the form it must have")
-    return f"'{value}'"
+    return value
 
 
 def _build_agent_file(log_group: str) -> str:

@@ -55,7 +55,7 @@ class Instance:
         for name, text in (("dnf", DNF), ("systemctl", SYSTEMCTL), ("sleep", RECORD), ("record", RECORD), ("aws", AWS)):
             self.put_program(name, text)
         self.environment = {
-            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PATH": f"{self.bin}:{root}/usr/sbin:{os.environ['PATH']}",
             "INSTANCE": str(root),
             "PROGRAM": nginx,
             "SYSTEMD": systemd.url,
