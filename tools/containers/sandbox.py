@@ -2,7 +2,7 @@
 
 What the kernel does here is what it does in a container: the process is number 1, it is a user without a name, it has
 no capability and can get none, and what it sees of the file system is read-only but for what it was given. The network
-is the machine's; addresses and ports are the caller's affair.
+is the machine's, or none; addresses and ports are the caller's affair.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Container:
     writable: Mapping[str, Path] = field(default_factory=dict)
     memory: Sequence[str] = ()
     workdir: str = "/"
+    has_network: bool = True
 
 
 def find_bubblewrap() -> str | None:
@@ -133,7 +134,7 @@ def run(container: Container, root: Mapping[str, Path], log: Path, timeout: floa
 
 def _arguments(container: Container, root: Mapping[str, Path], passwd: Path) -> list[str]:
     uid, _, gid = container.user.partition(":")
-    words = ["--unshare-all", "--share-net", "--uid", uid, "--gid", gid or uid, "--cap-drop", "ALL"]
+    words = ["--unshare-all", *(["--share-net"] if container.has_network else []), "--uid", uid, "--gid", gid or uid, "--cap-drop", "ALL"]
     words += ["--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "container"]
     words += ["--proc", "/proc", "--dev", "/dev"]
     for path in SYSTEM:
