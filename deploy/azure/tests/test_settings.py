@@ -115,17 +115,14 @@ def test_the_bootstrap_maps_each_role_to_the_identity_of_its_process() -> None:
 
 
 def test_each_command_is_one_of_tegatas_with_options_that_it_has() -> None:
-    commands: dict[str, set[str]] = {}
-    for _, name, _, command in every_process():
-        assert command[0] == "tegata"
-        words = _parsed(command[1:])
-        commands.setdefault(name, set()).add(words)
-    assert commands == {
-        "bootstrap": {"db bootstrap"},
-        "migrate": {"migrate"},
-        "doctor": {"doctor"},
-        "worker": {"worker"},
-        "server": {"serve"},
+    lines = {(name, *command) for _, name, _, command in every_process()}
+    assert {program for _, program, *_ in lines} == {"tegata"}
+    assert {(name, _parsed(words)) for name, _, *words in lines} == {
+        ("bootstrap", "db bootstrap"),
+        ("migrate", "migrate"),
+        ("doctor", "doctor"),
+        ("worker", "worker"),
+        ("server", "serve"),
     }
 
 
