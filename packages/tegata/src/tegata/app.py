@@ -182,8 +182,9 @@ class Tegata:
             return safe if tracer is None else TracedTransport(safe, tracer)
 
         fetcher = DocumentFetcher(transport=transport, max_bytes=65_536, allow_loopback_http=allowed)
-        # The cache asks for an issuer's rules; of these only the place and the form of the keys matter here.
-        source = Generic(jwks_uri, ("client",), jwks_uri=jwks_uri, allow_loopback_http=allowed)
+        # The cache asks for an issuer's rules; of these only the place and the form of the keys matter here. The place
+        # does not serve as its issuer: unlike one, it may have a query (RFC 7591 §2).
+        source = Generic("", ("client",), jwks_uri=jwks_uri, allow_loopback_http=allowed)
         return JwksCache(source, fetcher, clock=self._clock)
 
     def _build_router(self, services: Services, health: HealthEndpoints) -> Router:

@@ -66,6 +66,12 @@ def _problems(environment: Mapping[str, str]) -> Iterator[str]:
     sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip()
     if sampler and sampler not in _SAMPLERS:
         yield f"OTEL_TRACES_SAMPLER is {sampler}; it is one of {', '.join(_SAMPLERS)}"
+    share = environment.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
+    if share and not _is_share(share):
+        yield "OTEL_TRACES_SAMPLER_ARG is no number from 0 to 1"
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        if environment.get(name) and not environment[name].strip().startswith(("http://", "https://")):
+            yield f"{name} is no address like http://127.0.0.1:4318"
     known = {"none", *(found.name for found in entry_points(group="opentelemetry_propagator"))}
     for propagator in environment.get("OTEL_PROPAGATORS", "").split(","):
         if propagator.strip() not in {"", *known}:
@@ -73,6 +79,13 @@ def _problems(environment: Mapping[str, str]) -> Iterator[str]:
     queue = environment.get(_QUEUE, "").strip()
     if queue and not (queue.isascii() and queue.isdigit() and int(queue) > 0):
         yield f"{_QUEUE} is no whole number above 0"
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def log_processors(settings: Settings, environment: Mapping[str, str]) -> tuple[structlog.typing.Processor, ...]:
