@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from containers.compose import Image
 from containers.dockerfile import Dockerfile
 from containers.image import Build, root_of

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from containers.compose import ComposeFile, Image
 from containers.sandbox import Container, Running, run, start
-
 from tegata_credentials.testing import free_port
 from tegata_credentials.testing.outputs import keep, remember
 
@@ -23,7 +22,7 @@ NGINX = Image(["/usr/sbin/nginx"], [], {"PATH": "/usr/sbin:/usr/bin:/bin"}, "101
 
 
 class Installation:
-    """In a container network each has an address of its own; here all share loopback, so each gets a port of its own."""
+    """In a container network each has an address of its own; here all share loopback, and each gets its own port."""
 
     def __init__(self, image: Image, secrets: Path, postgres: SocketPostgres, directory: Path) -> None:
         self.image, self.secrets, self.postgres, self.directory = image, secrets, postgres, directory
@@ -46,9 +45,7 @@ class Installation:
         image = NGINX if name == "nginx" else self.image
         if name == "nginx" and command is None:
             command = self.file.services[name]["command"][1:]
-        return self.file.container(
-            name, image, volumes, command=command, environment=variables, secrets=self.secrets
-        )
+        return self.file.container(name, image, volumes, command=command, environment=variables, secrets=self.secrets)
 
     def start(self, name: str, command: Sequence[str] | None = None, **variables: str) -> Running:
         """Start a service; it is ended with the installation."""

@@ -69,7 +69,8 @@ class ComposeFile:
         given = self.services[name].get("healthcheck", {})
         if given.get("disable"):
             return None
-        kind, *command = given.get("test", ["CMD", *image.health])
+        told: list[str] = given.get("test", ["CMD", *image.health])
+        kind, *command = told
         if kind != "CMD":
             raise ValueError(f"{name}: a health check by a shell")
         return command
@@ -100,5 +101,5 @@ class ComposeFile:
         )
 
     def _secret(self, name: str, secrets: Path | None) -> Path:
-        file = self.directory / self.document["secrets"][name]["file"]
-        return file if secrets is None else secrets / file.name
+        file = Path(self.document["secrets"][name]["file"])
+        return self.directory / file if secrets is None else secrets / file.name

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What an engine is told. Paths of `mounts` and `writable` are those inside."""
+    """What an engine is told. Paths of `mounts` and `writable` are those inside; `given` is its standard input."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -36,6 +36,7 @@ class Container:
     memory: Sequence[str] = ()
     workdir: str = "/"
     has_network: bool = True
+    given: bytes = b""
 
 
 def find_bubblewrap() -> str | None:
@@ -102,10 +103,12 @@ def start(container: Container, root: Mapping[str, Path], log: Path) -> Running:
         passwd = log.with_suffix(".passwd")
         passwd.write_text(_PASSWD)
         command = [*_arguments(container, root, passwd), "--info-fd", str(writer), "--", *container.command]
-        with log.open("wb") as sink:
+        given = log.with_suffix(".stdin")
+        given.write_bytes(container.given)
+        with log.open("wb") as sink, given.open("rb") as source:
             process = subprocess.Popen(
                 [find_bubblewrap() or "bwrap", *command],
-                stdin=subprocess.DEVNULL,
+                stdin=source,
                 stdout=sink,
                 stderr=sink,
                 pass_fds=[writer],
@@ -134,7 +137,16 @@ def run(container: Container, root: Mapping[str, Path], log: Path, timeout: floa
 
 def _arguments(container: Container, root: Mapping[str, Path], passwd: Path) -> list[str]:
     uid, _, gid = container.user.partition(":")
-    words = ["--unshare-all", *(["--share-net"] if container.has_network else []), "--uid", uid, "--gid", gid or uid, "--cap-drop", "ALL"]
+    words = [
+        "--unshare-all",
+        *(["--share-net"] if container.has_network else []),
+        "--uid",
+        uid,
+        "--gid",
+        gid or uid,
+        "--cap-drop",
+        "ALL",
+    ]
     words += ["--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "container"]
     words += ["--proc", "/proc", "--dev", "/dev"]
     for path in SYSTEM:
