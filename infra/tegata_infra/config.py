@@ -72,6 +72,8 @@ class DatabaseConfig(_Frozen):
     most_storage_gib: int = Field(default=500, ge=20)
     multi_az: bool = True
     backup_days: int = Field(default=7, ge=1, le=35)
+    authentication: Literal["aws_iam", "secret"] = "aws_iam"
+    """How Tegata logs in: with tokens of IAM, or with passwords of two logins that take turns."""
     monitoring_seconds: Literal[1, 5, 10, 15, 30, 60] = 60
     insights_days: int = 7
     deletion_protection: bool = True

@@ -14,6 +14,7 @@ from tegata_infra.config import Config
 from tegata_infra.data import DataStack
 from tegata_infra.network import NetworkStack
 from tegata_infra.proxy.stack import ProxyStack
+from tegata_infra.secrets import SecretsStack
 
 INFRA = Path(__file__).resolve().parent.parent
 
@@ -32,7 +33,8 @@ def add_stacks(app: cdk.App, config: Config) -> None:
     """Add the stacks of the deployment."""
     network = NetworkStack(app, config)
     if config.deployment == "idp":
-        DataStack(app, config, network)
+        data = DataStack(app, config, network)
+        SecretsStack(app, config, network, data)
     if config.deployment == "plan-b":
         ProxyStack(app, config, network)
 

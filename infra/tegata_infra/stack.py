@@ -37,6 +37,11 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "description": "The container image by digest: registry/repository@sha256:...",
         "allowed_pattern": r"[a-z0-9.:-]+/[A-Za-z0-9._/:-]+@sha256:[0-9a-f]{64}",
     },
+    "CollectorImage": {
+        "description": "The collector of traces (AWS Distro for OpenTelemetry); with @sha256:... it is the same tomorrow",
+        "allowed_pattern": r"[a-z0-9.:-]+/[A-Za-z0-9._/-]+:(?!latest)[A-Za-z0-9._-]+(@sha256:[0-9a-f]{64})?",
+        "default": "public.ecr.aws/aws-observability/aws-otel-collector:v0.49.0",
+    },
     "CognitoDomainPrefix": {
         "description": "First part of the user pool's domain; nobody else in the region may have it",
         "allowed_pattern": r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
@@ -70,7 +75,7 @@ class TegataStack(cdk.Stack):
         super().__init__(
             scope,
             given.pop("construct_id", f"{config.stack_prefix}-{name}"),
-            env=cdk.Environment(account=config.owner.account, region=config.region),
+            env=cdk.Environment(account=config.owner.account, region=given.pop("region", config.region)),
             termination_protection=config.is_production,
             synthesizer=cdk.BootstraplessSynthesizer() if config.packaging == "parameters" else None,
             **given,
