@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tegata.cli.failures import CommandFailure
 from tegata.cli.main import app
 from tegata.crypto.envelope import new_master_key
 from tegata.postgres.target import ConnectionTarget
@@ -87,6 +88,30 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def tenant_of(request: pytest.FixtureRequest) -> str:
     return request.node.name.removeprefix("test_").replace("_", "-")[:60].rstrip("-")
+
+
+def test_documents_come_from_a_variable_where_there_is_no_file(tegata: Tegata, documents: Path, name: str) -> None:
+    """A one-off task of a container service has neither files nor a standard input."""
+    applied = tegata("apply", "-f", "env:TENANT_DOCUMENTS", TENANT_DOCUMENTS=documents.read_text())
+    assert applied.exit_code == 0, applied.output
+    assert f"+ Tenant {name}" in applied.output
+    assert tegata("diff", "-f", str(documents)).exit_code == 0
+
+
+def test_a_variable_that_is_not_there_is_told(tegata: Tegata) -> None:
+    refused = tegata("apply", "-f", "env:TENANT_DOCUMENTS")
+    assert isinstance(refused.exception, CommandFailure)
+    assert refused.exception.exit_code == 2
+    assert "the environment variable TENANT_DOCUMENTS is not set" in str(refused.exception)
+
+
+def test_a_file_with_the_name_of_a_reference_is_a_file(
+    tegata: Tegata, documents: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(documents.parent)
+    (documents.parent / "env:DOCUMENTS").write_text(documents.read_text())
+    assert f"+ Tenant {name}" in tegata("diff", "-f", "env:DOCUMENTS").output
+
 
 
 def test_diff_then_apply_then_nothing(tegata: Tegata, documents: Path, name: str) -> None:

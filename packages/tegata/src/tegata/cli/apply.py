@@ -18,7 +18,7 @@ from tegata.flows.admin.differences import Difference
 from tegata.flows.admin.documents import Document, parse_documents
 from tegata.flows.admin.plan import Change, Plan
 from tegata.flows.admin.problems import InvalidDocuments, Problem
-from tegata.flows.admin.references import References
+from tegata.flows.admin.references import References, Unresolvable
 from tegata.flows.admin.yaml_reader import MAX_BYTES
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " "}
@@ -51,7 +51,8 @@ def load(files: Sequence[Path], references: References, *, allow_loopback_http: 
     problems: list[Problem] = []
     for path in _expand(files):
         try:
-            documents.extend(parse_documents(_read(path), "standard input" if str(path) == "-" else str(path)))
+            content = _resolve(path, references) if _is_reference(path) else _read(path)
+            documents.extend(parse_documents(content, "standard input" if str(path) == "-" else str(path)))
         except InvalidDocuments as error:
             problems.extend(error.problems)
     if problems:
@@ -115,6 +116,18 @@ def _read(path: Path) -> bytes:
             return opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise CommandFailure(f"{path} cannot be read: {error.strerror}", USAGE) from None
+
+
+def _is_reference(path: Path) -> bool:
+    """Tell what is kept elsewhere from a file, whatever that is called: a container has no file, nor an input."""
+    return str(path).startswith(("env:", "awssm:")) and not path.exists()
+
+
+def _resolve(reference: Path, references: References) -> bytes:
+    try:
+        return references.resolve(str(reference)).encode()
+    except Unresolvable as error:
+        raise CommandFailure(f"the documents cannot be read: {error}", USAGE) from None
 
 
 async def _plan(surroundings: Surroundings, desired: Sequence[DesiredTenant], *, prune: bool) -> Plan:

@@ -39,7 +39,12 @@ app.add_typer(secrets)
 
 Files = Annotated[
     list[Path],
-    typer.Option("--file", "-f", help="YAML file, or directory of them; - reads standard input. May be repeated."),
+    typer.Option(
+        "--file",
+        "-f",
+        help="YAML file, or directory of them; - reads standard input, env:NAME and awssm:NAME what is kept there. "
+        "May be repeated.",
+    ),
 ]
 Prune = Annotated[
     bool,
