@@ -50,6 +50,8 @@ class Program:
     """Empty for the image's own, as with `command`."""
     command: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, ecs.Secret] = field(default_factory=dict)
+    """Variables that ECS fills when the task starts, and never again (errata B28): for tasks that run once."""
     health: Sequence[str] = ()
     """A command inside the container, without a shell."""
     port: int | None = None
@@ -134,9 +136,11 @@ def add_role(stack: TegataStack, construct_id: str, description: str) -> iam.Rol
     )
 
 
-def add_execution_role(stack: TegataStack, repository: ecr.IRepository, log: logs.ILogGroup) -> iam.Role:
+def add_execution_role(
+    stack: TegataStack, construct_id: str, repository: ecr.IRepository, log: logs.ILogGroup
+) -> iam.Role:
     """Add the role with which ECS starts tasks: it fetches the image and writes the log, and reads no secret."""
-    role = add_role(stack, "ExecutionRole", "ECS itself, to start tasks")
+    role = add_role(stack, construct_id, "ECS itself, to start tasks")
     repository.grant_pull(role)
     log.grant_write(role)
     acknowledge_policy(role, "ecr:GetAuthorizationToken belongs to no repository: AWS takes no other resource")
@@ -208,6 +212,7 @@ def _add_container(stack: TegataStack, task: ecs.FargateTaskDefinition, program:
         entry_point=list(program.entry_point) or None,
         command=list(program.command) or None,
         environment=dict(program.environment),
+        secrets=dict(program.secrets) or None,
         essential=program.essential,
         enable_restart_policy=not program.essential,
         health_check=check,

@@ -12,9 +12,12 @@ from cdk_nag import AwsSolutionsChecks
 
 from tegata_infra.config import Config
 from tegata_infra.data import DataStack
+from tegata_infra.edge import EdgeStack
+from tegata_infra.images import RepositoryStack
 from tegata_infra.network import NetworkStack
 from tegata_infra.proxy.stack import ProxyStack
 from tegata_infra.secrets import SecretsStack
+from tegata_infra.service import ServiceStack
 
 INFRA = Path(__file__).resolve().parent.parent
 
@@ -34,9 +37,12 @@ def add_stacks(app: cdk.App, config: Config) -> None:
     network = NetworkStack(app, config)
     if config.deployment == "idp":
         data = DataStack(app, config, network)
-        SecretsStack(app, config, network, data)
+        secrets = SecretsStack(app, config, network, data)
+        edge = EdgeStack(app, config, network)
+        ServiceStack(app, config, network, edge, data=data, secrets=secrets)
     if config.deployment == "plan-b":
-        ProxyStack(app, config, network)
+        images = RepositoryStack(app, config)
+        ProxyStack(app, config, network, images.repository)
 
 
 def _read_context(config: Config) -> dict[str, Any]:

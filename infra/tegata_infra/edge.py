@@ -7,7 +7,7 @@ from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from constructs import Construct
 
 from tegata_infra.config import Config
-from tegata_infra.containers import DEREGISTRATION_SECONDS
+from tegata_infra.containers import DEREGISTRATION_SECONDS, add_repository
 from tegata_infra.front import HTTP_1, Front
 from tegata_infra.network import NetworkStack
 from tegata_infra.stack import TegataStack
@@ -17,10 +17,12 @@ HEALTH_PATH = "/actuator/health"
 
 
 class EdgeStack(TegataStack):
-    """The front as `front`, the group of the containers as `target_group`."""
+    """The front as `front`, the group of the containers as `target_group`, the place of images as `repository`."""
 
     def __init__(self, scope: Construct, config: Config, network: NetworkStack) -> None:
         super().__init__(scope, "Edge", config, description=f"{config.prefix}: edge")
+        # Here and not with the service: an image has to be there before the first task.
+        self.repository = add_repository(self)
         self.target_group = add_target_group(self, network, HEALTH_PATH)
         self.front = Front(
             self,

@@ -1,0 +1,245 @@
+"""Tegata itself: its servers behind the load balancer, its worker, and what has to run before both (seed 001)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from tegata_infra import containers
+from tegata_infra.config import Config
+from tegata_infra.containers import Program
+from tegata_infra.data import ADMINISTRATOR, DATABASE_NAME, POSTGRES_PARAMETERS, DataStack
+from tegata_infra.edge import EdgeStack
+from tegata_infra.network import NetworkStack
+from tegata_infra.policies import Held
+from tegata_infra.secrets import SecretsStack
+from tegata_infra.secrets_manager import grant_read
+from tegata_infra.service_environment import (
+    APPLICATION,
+    MAINTENANCE,
+    MIGRATOR,
+    Place,
+    environment_of_bootstrap,
+    environment_of_migration,
+    environment_of_server,
+    environment_of_worker,
+)
+from tegata_infra.service_tasks import OneOffTasks
+from tegata_infra.service_tracing import add_collector, let_send_traces
+from tegata_infra.stack import TegataStack
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCKERFILE = "deploy/image/Dockerfile"
+ENTRY_POINT = ("tegata",)
+BOOTSTRAP = ("db", "bootstrap", "--for", "rds")
+SMALL = {"cpu": 256, "memory_mib": 512}
+"""What the worker and the one-off tasks need: they wait for the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all tasks have in common."""
+
+    image: ecs.ContainerImage
+    log: logs.LogGroup
+    execution_role: iam.Role
+    place: Place
+
+
+class ServiceStack(TegataStack):
+    """The cluster as `cluster`, the servers as `service`, the worker as `worker`; `migration` comes before both."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        config: Config,
+        network: NetworkStack,
+        edge: EdgeStack,
+        *,
+        data: DataStack,
+        secrets: SecretsStack,
+    ) -> None:
+        super().__init__(scope, "Service", config, description=f"{config.prefix}: containers")
+        self._network, self._edge, self._data, self._secrets = network, edge, data, secrets
+        self.cluster = containers.add_cluster(self, network)
+        self.log = containers.add_log_group(self, network)
+        self._shared = _Shared(
+            image=find_image(self, REPOSITORY, DOCKERFILE),
+            log=self.log,
+            execution_role=containers.add_execution_role(self, "ExecutionRole", edge.repository, self.log),
+            place=self._find_place(),
+        )
+        bootstrap, migration = self._define_bootstrap(), self._define_migration()
+        tasks = OneOffTasks(self, network, self.cluster, [bootstrap, migration])
+        name = config.prefix
+        tasks.add("Bootstrap", bootstrap, name, BOOTSTRAP, self.log.log_group_name)
+        self.migration = tasks.add("Migrate", migration, name, ["migrate"], self.log.log_group_name)
+        self.service = self._add_server()
+        self.worker = self._add_worker()
+        for service in (self.service, self.worker):
+            service.node.add_dependency(self.migration)
+
+    def _find_place(self) -> Place:
+        data, owner = self._data, self.config.owner
+        return Place(
+            domain_name=self.say_or_ask("DomainName", owner.domain_name),
+            database=data.database.db_instance_endpoint_address,
+            database_name=DATABASE_NAME,
+            reader=None if data.replica is None else data.replica.db_instance_endpoint_address,
+            master_key=self._secrets.master_key,
+            logins=self._secrets.environment_of_logins(),
+        )
+
+    def _add_server(self) -> ecs.FargateService:
+        config, shared = self.config, self._shared
+        role = self._add_task_role("ServerRole", "the servers", APPLICATION, with_master_key=True)
+        connections = int(POSTGRES_PARAMETERS["max_connections"])
+        server = Program(
+            name=config.prefix,
+            image=shared.image,
+            entry_point=ENTRY_POINT,
+            command=("serve",),
+            environment=environment_of_server(config, shared.place, connections),
+            health=(*ENTRY_POINT, "health"),
+            port=config.app_port,
+        )
+        programs = [server]
+        if config.service.tracing:
+            let_send_traces(role)
+            programs.append(add_collector(self))
+        task = containers.add_task_definition(
+            self,
+            "Task",
+            family=self.name("task"),
+            programs=programs,
+            task_role=role,
+            execution_role=shared.execution_role,
+            log=shared.log,
+        )
+        service = containers.add_service(
+            self, "Service", name=self.name("service"), cluster=self.cluster, task=task, network=self._network
+        )
+        service.attach_to_application_target_group(self._edge.target_group)
+        containers.add_scaling(self, service, self._edge.target_group)
+        return service
+
+    def _add_worker(self) -> ecs.FargateService:
+        role = self._add_task_role("WorkerRole", "the worker", MAINTENANCE, with_master_key=True)
+        task = self._define(
+            "Worker", "worker", ("worker",), environment_of_worker(self.config, self._shared.place), role
+        )
+        return containers.add_service(
+            self,
+            "WorkerService",
+            name=self.name("worker"),
+            cluster=self.cluster,
+            task=task,
+            network=self._network,
+            served=False,
+            tasks=1,
+        )
+
+    def _define_migration(self) -> ecs.FargateTaskDefinition:
+        role = self._add_task_role("MigrationRole", "migrations of the schema", MIGRATOR)
+        environment = environment_of_migration(self.config, self._shared.place)
+        return self._define("Migration", "migrate", ("migrate",), environment, role)
+
+    def _define_bootstrap(self) -> ecs.FargateTaskDefinition:
+        """Add the only task that logs in as the administrator. ECS reads the password, and for this task alone."""
+        shared = self._shared
+        starter = containers.add_execution_role(self, "BootstrapExecutionRole", self._edge.repository, self.log)
+        grant_read(self, starter, [Held(self._data.administrator.secret_arn, self._data.database_key.key_arn)])
+        administrator = self._import("Administrator", self._data.administrator)
+        program = Program(
+            name=self.config.prefix,
+            image=shared.image,
+            entry_point=ENTRY_POINT,
+            command=BOOTSTRAP,
+            environment=environment_of_bootstrap(self.config, shared.place, ADMINISTRATOR),
+            secrets={"PGPASSWORD": ecs.Secret.from_secrets_manager(administrator, "password")},
+        )
+        return containers.add_task_definition(
+            self,
+            "BootstrapTask",
+            family=self.name("bootstrap"),
+            programs=[program],
+            task_role=containers.add_role(self, "BootstrapRole", "the bootstrap, which asks nothing of AWS"),
+            execution_role=starter,
+            log=shared.log,
+            **SMALL,
+        )
+
+    def _import(self, construct_id: str, secret: secretsmanager.ISecret) -> secretsmanager.ISecret:
+        """Return a secret as one without its key: whose policy would else come to depend on this stack."""
+        return secretsmanager.Secret.from_secret_complete_arn(self, construct_id, secret.secret_arn)
+
+    def _define(
+        self, construct_id: str, family: str, command: tuple[str, ...], environment: dict[str, str], role: iam.Role
+    ) -> ecs.FargateTaskDefinition:
+        shared = self._shared
+        program = Program(
+            name=self.config.prefix,
+            image=shared.image,
+            entry_point=ENTRY_POINT,
+            command=command,
+            environment=environment,
+        )
+        return containers.add_task_definition(
+            self,
+            f"{construct_id}Task",
+            family=self.name(family),
+            programs=[program],
+            task_role=role,
+            execution_role=shared.execution_role,
+            log=shared.log,
+            **SMALL,
+        )
+
+    def _add_task_role(
+        self, construct_id: str, description: str, login: str, *, with_master_key: bool = False
+    ) -> iam.Role:
+        """Add a role that may log in at the database as one of Tegata's roles, and as no other."""
+        role = containers.add_role(self, construct_id, description)
+        data = self._data
+        instances = [data.database.instance_resource_id]
+        if login == APPLICATION and data.replica is not None:
+            instances.append(data.replica.instance_resource_id)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="LogInAtTheDatabase",
+                actions=["rds-db:connect"],
+                resources=[
+                    self.format_arn(
+                        service="rds-db",
+                        resource="dbuser",
+                        resource_name=f"{instance}/{login}",
+                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                    for instance in instances
+                ],
+            )
+        )
+        if with_master_key:
+            grant_read(self, role, [self._secrets.seed.held(self._secrets.api_credentials)])
+        return role
+
+
+def find_image(stack: TegataStack, directory: Path, dockerfile: str) -> ecs.ContainerImage:
+    """Return the image that was named; without one it is built here if CDK may, or asked for by the template."""
+    config = stack.config
+    if config.owner.image is None and config.packaging == "assets":
+        arm = config.service.architecture == "arm64"
+        return ecs.ContainerImage.from_asset(
+            str(directory),
+            file=dockerfile,
+            platform=ecr_assets.Platform.LINUX_ARM64 if arm else ecr_assets.Platform.LINUX_AMD64,
+        )
+    return ecs.ContainerImage.from_registry(stack.say_or_ask("Image", config.owner.image))
