@@ -15,7 +15,7 @@ from tegata.postgres.target import ConnectionTarget
 from tegata.settings import Settings, SettingsError, check_for_production, unknown_names
 
 from .deployments import every_deployment
-from .templates import Resource, client_id, deployed, object_id
+from .templates import AZURE, Resource, client_id, deployed, object_id
 
 # What Azure itself reads of App Service's settings.
 _OF_APP_SERVICE = {"WEBSITES_PORT", "WEBSITES_ENABLE_APP_SERVICE_STORAGE"}
@@ -48,7 +48,8 @@ def every_process() -> list[tuple[Resource, str, dict[str, str], list[str]]]:
             if one.kind == "Microsoft.Web/sites":
                 site = one.properties["siteConfig"]
                 settings = {n: v for n, v in environment_of(site["appSettings"]).items() if n not in _OF_APP_SERVICE}
-                found.append((one, "server", settings, site["appCommandLine"].split()))
+                # App Service appends its command to the image's entry point; Container Apps replace that.
+                found.append((one, "server", settings, ["tegata", *site["appCommandLine"].split()]))
     return found
 
 
@@ -124,6 +125,12 @@ def test_each_command_is_one_of_tegatas_with_options_that_it_has() -> None:
         ("worker", "worker"),
         ("server", "serve"),
     }
+
+
+def test_the_image_starts_with_the_word_that_commands_begin_with_and_can_ask_azure_for_tokens() -> None:
+    repository = AZURE.parent.parent
+    assert 'ENTRYPOINT ["tegata"]' in (repository / "deploy/image/Dockerfile").read_text()
+    assert "azure-identity" in (repository / "requirements/image.txt").read_text()
 
 
 def _parsed(words: list[str]) -> str:
