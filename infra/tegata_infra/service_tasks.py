@@ -81,7 +81,9 @@ class OneOffTasks(Construct):
             },
         )
         # All that the task needs has to be there, its roles' rights above all.
-        resource.node.add_dependency(definition, self.function)
+        resource.node.add_dependency(definition, definition.task_role, self.function)
+        if definition.execution_role is not None:
+            resource.node.add_dependency(definition.execution_role)
         if self._last is not None:
             resource.node.add_dependency(self._last)
         self._last = resource
