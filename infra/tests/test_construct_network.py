@@ -11,7 +11,7 @@ from tegata_infra.config import Config
 from tegata_infra.environments import load_config
 from tegata_infra.network import NetworkStack
 
-from .firewall_rules import Rule, read_rules
+from .guards.firewall_rules import Rule, read_rules
 from .templates import Assembly
 
 

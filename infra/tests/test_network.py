@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .firewall_rules import Rule, read_rules
+from .guards.firewall_rules import Rule, read_rules
 from .templates import Assembly, Resource
 
 SUBNETS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .templates import Assembly, Resource
+from tegata_infra.assembly import Assembly, Resource
 
 NOBODY = "255.255.255.255/32"
 """What CDK writes into a group that may send nothing: a rule that no packet matches, instead of AWS's "all"."""
