@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,24 @@ SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 BUILD = Path(__file__).resolve().parent.parent / "build"
 
 
-def synthesize(deployment: Deployment, environment: EnvironmentName, output: Path, **given: Any) -> Path:
-    """Write the templates of one deployment in one environment; return where they are."""
-    app = build_app(load_config(deployment, environment, {}, **given), output)
+def synthesize(
+    deployment: Deployment,
+    environment: EnvironmentName,
+    output: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    **given: Any,
+) -> Path:
+    """Write the templates of one deployment in one environment; return where they are.
+
+    Args:
+        deployment: what.
+        environment: which preset.
+        output: the folder to write to.
+        environ: what the deployer says, as environment variables; without it everything becomes a parameter.
+        given: fields of `Config` that are laid over the preset.
+    """
+    app = build_app(load_config(deployment, environment, environ or {}, **given), output)
     app.synth()
     accepted = [entry._asdict() for entry in list_acknowledgements(app)]
     (output / "acknowledged.json").write_text(json.dumps(accepted, indent=1) + "\n")

@@ -9,7 +9,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
 
 from tegata_infra.acknowledgement import acknowledge
-from tegata_infra.addresses import build_cidr
 from tegata_infra.network import NetworkStack
 from tegata_infra.stack import TegataStack
 
@@ -75,12 +74,6 @@ def add_instances(
     cdk.Tags.of(group).add("Name", stack.name("nginx"))
     acknowledge(group, "alarms tell of what goes wrong; who is told of each instance stops reading", "AwsSolutions-AS3")
     return group
-
-
-def list_front_networks(stack: TegataStack) -> list[str]:
-    """Return the public subnets: from there, and from nowhere else, nginx believes what is said of users."""
-    network = stack.config.network
-    return [build_cidr(network.cidr, "public", zone) for zone in range(len(network.zones))]
 
 
 def _find_image(stack: TegataStack) -> ec2.IMachineImage:

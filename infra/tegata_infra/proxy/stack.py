@@ -6,41 +6,56 @@ judging, the internal load balancer spreads it, and the application verifies all
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import aws_cdk as cdk
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_elasticloadbalancingv2_actions as actions
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from tegata_infra import containers
 from tegata_infra.addresses import build_cidr
+from tegata_infra.certificate import find_zone
 from tegata_infra.config import Config
 from tegata_infra.firewall import NGINX_PORT
 from tegata_infra.front import Front
+from tegata_infra.images import find_repository
 from tegata_infra.network import NetworkStack
 from tegata_infra.proxy.back import add_back
-from tegata_infra.proxy.instances import add_instances, list_front_networks
+from tegata_infra.proxy.instances import add_instances
 from tegata_infra.proxy.user_data import Signal, build_user_data
 from tegata_infra.proxy.user_pool import UserPool, add_user_pool
+from tegata_infra.service import find_image
+from tegata_infra.service_environment import list_front_networks
 from tegata_infra.stack import TegataStack
 
 SEED_NAME = "CdkScenarioBStack"
 SESSION = cdk.Duration.hours(12)
 """How long a browser need not log in again. Tokens live an hour; the front asks for new ones meanwhile."""
 
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "plan-b"
+DOCKERFILE = "Dockerfile"
+HEALTH = (
+    "python",
+    "-c",
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=3)",
+)
+"""As the image's own check: a slim image has no curl."""
+
 _GROUP_ID = "NginxGroup"
-_BACK_NAME = "back.name.invalid"
-"""Stands for the back's name while nginx's configuration is written, because that may be known to the template only."""
 
 
 class ProxyStack(TegataStack):
     """The chain as `front`, `user_pool`, `instances`, `back` with `targets`, and the application as `service`."""
 
-    def __init__(self, scope: Construct, config: Config, network: NetworkStack) -> None:
+    def __init__(self, scope: Construct, config: Config, network: NetworkStack, repository: ecr.IRepository) -> None:
         super().__init__(
             scope,
             "Chain",
@@ -64,10 +79,38 @@ class ProxyStack(TegataStack):
         self.instances = self._add_instances()
         self.nginx_targets = self._add_nginx_targets(self.instances)
         self.front = Front(self, network, self._log_in(self.user_pool))
+        self.cluster = containers.add_cluster(self, network)
+        self.service = self._add_service(repository)
         cdk.CfnOutput(self, "UserPoolId", value=self.user_pool.pool.user_pool_id)
         cdk.CfnOutput(self, "AppClientId", value=self.user_pool.client.user_pool_client_id)
 
-    def build_environment(self) -> dict[str, str]:
+    def _add_service(self, repository: ecr.IRepository) -> ecs.FargateService:
+        log = containers.add_log_group(self, self._network)
+        program = containers.Program(
+            name=self.name("app"),
+            image=find_image(self, EXAMPLE, DOCKERFILE),
+            environment=self._build_environment(),
+            health=HEALTH,
+            port=self.config.app_port,
+        )
+        task = containers.add_task_definition(
+            self,
+            "Task",
+            family=self.name("task"),
+            programs=[program],
+            # It asks nothing of AWS: keys are public, and whom to trust stands in its environment.
+            task_role=containers.add_role(self, "TaskRole", "the application"),
+            execution_role=containers.add_execution_role(self, "ExecutionRole", find_repository(self, repository), log),
+            log=log,
+        )
+        service = containers.add_service(
+            self, "Service", name=self.name("service"), cluster=self.cluster, task=task, network=self._network
+        )
+        service.attach_to_application_target_group(self.targets)
+        containers.add_scaling(self, service, self.targets)
+        return service
+
+    def _build_environment(self) -> dict[str, str]:
         """Return the variables of the application, by the names that `examples/plan-b/app` reads."""
         network = self.config.network
         subnets = [build_cidr(network.cidr, "app", zone) for zone in range(len(network.zones))]
@@ -97,10 +140,8 @@ class ProxyStack(TegataStack):
     def _find_back_certificate(self) -> elbv2.IListenerCertificate:
         """Return the certificate of the back's name: named, made by DNS in the hosted zone, or asked for."""
         owner = self.config.owner
-        if owner.back_certificate_arn is None and owner.hosted_zone_id is not None and owner.domain_name is not None:
-            zone = route53.HostedZone.from_hosted_zone_attributes(
-                self, "BackZone", hosted_zone_id=owner.hosted_zone_id, zone_name=owner.domain_name
-            )
+        zone = find_zone(self)
+        if owner.back_certificate_arn is None and zone is not None:
             return acm.Certificate(
                 self,
                 "BackCertificate",
@@ -114,13 +155,13 @@ class ProxyStack(TegataStack):
         log = self.add_log_group("NginxLog", f"/ec2/{self.name('nginx')}", self._network.logs_key)
         text = build_user_data(
             parameter_name=self.parameter.parameter_name,
-            front_networks=list_front_networks(self),
-            back_certificate_name=_BACK_NAME,
+            front_networks=list_front_networks(self.config.network),
+            back_certificate_name=self.back_name,
             listen_port=NGINX_PORT,
             log_group=log.log_group_name,
             signal=Signal(self.stack_name, _GROUP_ID),
         )
-        user_data = ec2.UserData.custom(text.replace(_BACK_NAME, self.back_name))
+        user_data = ec2.UserData.custom(text)
         group = add_instances(self, self._network, self.parameter, user_data)
         resource = group.node.default_child
         assert isinstance(resource, cdk.CfnResource)

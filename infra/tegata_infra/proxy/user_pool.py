@@ -42,8 +42,11 @@ def add_user_pool(stack: TegataStack, host: str) -> UserPool:
     if owner.cognito_user_pool_id is not None:
         if owner.cognito_app_client_id is None:
             raise ValueError("COGNITO_USER_POOL_ID_ENV needs COGNITO_APP_CLIENT_ID_ENV, a client of that pool")
+        arn = stack.format_arn(
+            service="cognito-idp", region=region, resource="userpool", resource_name=owner.cognito_user_pool_id
+        )
         return UserPool(
-            cognito.UserPool.from_user_pool_id(stack, "Pool", owner.cognito_user_pool_id),
+            cognito.UserPool.from_user_pool_arn(stack, "Pool", arn),
             cognito.UserPoolClient.from_user_pool_client_id(stack, "Client", owner.cognito_app_client_id),
             cognito.UserPoolDomain.from_domain_name(stack, "PoolDomain", prefix),
             region,
