@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +57,15 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, *, core: int) -> Iterator[Running]:
-    """Start PostgreSQL and one worker, and stop both."""
+def running(home: Path, *, core: int, more: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Start PostgreSQL and one worker, and stop both. `more`: settings of the worker beside those it needs."""
     database = EmbeddedPostgres(home)
     target = database.start()
     try:
         secret, password, master = secrets.token_urlsafe(32), secrets.token_urlsafe(12), new_master_key()
         _provision(target, secret, password, master)
         port = _free_port()
-        process = _serve(target, port, master, core=core)
+        process = _serve(target, port, master, core=core, more=more or {})
         try:
             _wait(port, process)
             yield Running(process, port, secret, password, _postmaster(home))
@@ -89,7 +89,9 @@ def _provision(target: ConnectionTarget, secret: str, password: str, master: str
     asyncio.run(provision())
 
 
-def _serve(target: ConnectionTarget, port: int, master: str, *, core: int) -> subprocess.Popen[bytes]:
+def _serve(
+    target: ConnectionTarget, port: int, master: str, *, core: int, more: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     application = target.entering_as(APPLICATION)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TEGATA_")},
@@ -103,6 +105,7 @@ def _serve(target: ConnectionTarget, port: int, master: str, *, core: int) -> su
         "TEGATA_THROTTLE_ACCOUNT_FAILURES": "1000",
         "TEGATA_THROTTLE_ADDRESS_FAILURES": "1000000",
         "TEGATA_LOG_LEVEL": "warning",
+        **more,
     }
     process = subprocess.Popen([str(Path(sys.executable).with_name("tegata")), "serve"], env=environment)
     os.sched_setaffinity(process.pid, {core})  # before it has any thread of its own

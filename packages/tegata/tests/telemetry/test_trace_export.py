@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tegata.telemetry.spans import Incoming
 from tegata.telemetry.trace_export import QUEUE, Tracing
+from tegata.testing.collector import Collector
+from tegata_credentials.testing import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +110,41 @@ async def test_a_failure_is_counted_and_told_once(answer: SpanExportResult | Exc
         await tracing.close()
     assert counted(tracing) == {"exported": 1, "failed": 2, "dropped": 0}
     assert [line["event"] for line in lines] == ["traces_not_taken", "traces_taken_again"]
+
+
+@pytest.mark.parametrize(("status", "why"), [(400, "code: 400"), (503, "max retries"), (0, "max retries")])
+async def test_a_collector_that_refuses_or_is_gone_is_told_of_with_the_reason(
+    status: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
+    with ExitStack() as stack:
+        if status:
+            endpoint = stack.enter_context(Collector(status=status)).endpoint
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        lines = stack.enter_context(structlog.testing.capture_logs())
+        tracing = Tracing({})
+        make(tracing, "a")
+        await tracing.close()
+    assert counted(tracing) == {"exported": 0, "failed": 1, "dropped": 0}
+    (line,) = lines
+    assert (line["event"], why in line["said"]) == ("traces_not_taken", True)
+
+
+async def test_what_is_sent_is_what_the_standard_describes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        tracing = Tracing({})
+        make(tracing, "GET /{tenant}/jwks")
+        await tracing.close()
+        (span,) = collector.spans()
+    assert (span.name, span.kind, span.parent_id, span.resource["service.name"]) == (
+        "GET /{tenant}/jwks",
+        "server",
+        "",
+        "tegata",
+    )
+    assert counted(tracing) == {"exported": 1, "failed": 0, "dropped": 0}
 
 
 async def test_the_service_has_our_name_unless_it_is_told_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 
@@ -94,7 +95,7 @@ class _Counted(SpanExporter):
         if failed is not self._refusing:
             self._refusing = failed
             if failed:
-                _log.warning("traces_not_taken", said=self._said.text, cure="docs/how-to/trace-requests.md")
+                _log.warning("traces_not_taken", said=self._said.told(), cure="docs/how-to/trace-requests.md")
             else:
                 _log.info("traces_taken_again", lost=self.failed)
 
@@ -134,12 +135,23 @@ class _Bounded(BatchSpanProcessor):
 
 
 class _LastWords(logging.Handler):
-    """Keeps what OpenTelemetry said last. By itself it would say the same again for each batch, as bare text."""
+    """Keeps what OpenTelemetry said last. By itself it would say the same again for each batch, as bare text.
 
-    text = ""
+    Two messages: the last one may be that it gives up, and the one before it why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._last: deque[str] = deque(maxlen=2)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+        self._last.append(record.getMessage())
+
+    def told(self) -> str:
+        """Return them, and forget them."""
+        said = " ".join(self._last)
+        self._last.clear()
+        return said
 
 
 def _last_words() -> _LastWords:
