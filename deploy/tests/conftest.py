@@ -17,6 +17,7 @@ from containers.dockerfile import Dockerfile
 from containers.image import Build, root_of
 from containers.sandbox import why_not
 
+from .charts import PYTHON, Charts
 from .installation import Installation
 from .postgres import SocketPostgres
 
@@ -51,6 +52,14 @@ def build(dockerfile: Dockerfile, tmp_path_factory: pytest.TempPathFactory) -> B
 @pytest.fixture(scope="session")
 def image(dockerfile: Dockerfile, build: Build) -> Image:
     return Image.of(dockerfile.image, root_of(build))
+
+
+@pytest.fixture(scope="session")
+def charts() -> Iterator[Charts]:
+    if not PYTHON.exists():
+        pytest.skip("Helm's engine is not installed")
+    with Charts() as rendering:
+        yield rendering
 
 
 @pytest.fixture(scope="session")
