@@ -113,7 +113,7 @@ class RotationFunction(Construct):
         super().__init__(scope, construct_id)
         self.name = name
         self.log_group = log_group
-        self._plans: list[Mapping[str, Any]] = []
+        self.rotated: list[Rotated] = []
         # Said, not asked for: rights that name the function do not wait for it, nor it for them in a circle.
         self.arn = cdk.Stack.of(self).format_arn(
             service="lambda", resource="function", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
@@ -145,6 +145,7 @@ class RotationFunction(Construct):
         )
         self.function.node.add_dependency(self._surroundings)
         acknowledge(self.function, NO_QUEUE, "CKV_AWS_116")
+        acknowledge(self.function, "CDK itself says that a function comes after its role", "W3005")
         acknowledge(self.function, "its variables name secrets and hold none", "CKV_AWS_173")
         acknowledge(self.function, "the zip is built for 3.13, and tested from inside itself", "AwsSolutions-L1")
         acknowledge(self.function, "the zip is the deployer's own build, in the deployer's own bucket", "CKV_AWS_272")
@@ -157,8 +158,9 @@ class RotationFunction(Construct):
             scope: where the schedule is made, if not here: a later stack, in which what is `after` is.
             after: what has to be there before the first rotation.
         """
-        self._plans.append({"secret": rotated.name, **rotated.plan})
-        self.function.add_environment(PLANS, json.dumps(self._plans, separators=(",", ":")))
+        self.rotated.append(rotated)
+        plans = [{"secret": each.name, **each.plan} for each in self.rotated]
+        self.function.add_environment(PLANS, json.dumps(plans, separators=(",", ":")))
         word = rotated.name.rpartition("/")[2]
         rights = self._add_policy(
             f"rotate-{word}",
@@ -206,6 +208,7 @@ class RotationFunction(Construct):
                 "Lambda makes network interfaces that have no names yet, and the function's code is denied all of it; "
                 "X-Ray knows no resources",
                 "AwsSolutions-IAM5[Resource::*]",
+                "CKV_AWS_111",
             )
         return policy
 

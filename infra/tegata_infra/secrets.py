@@ -15,6 +15,7 @@ from tegata_infra.data import DATABASE_NAME, DataStack
 from tegata_infra.network import NetworkStack
 from tegata_infra.policies import Held, outsiders_key_statement
 from tegata_infra.rotation import ZIP, Placement, Rotated, RotationFunction, find_code
+from tegata_infra.rotation_alarms import Watched
 from tegata_infra.secrets_manager import DatabaseLogin, Pair, Periods, Replica, SecretsManagerConstruct, grant_read
 from tegata_infra.stack import TegataStack
 
@@ -96,6 +97,16 @@ class SecretsStack(TegataStack):
         """Begin to rotate Tegata's logins, if they have passwords: after the bootstrap and the migration."""
         for pair, secret in self.pairs.items():
             self.seed.rotate_pair(secret, pair, scope, after)
+
+    @property
+    def watched(self) -> Watched:
+        """What the alarms of reads watch, and whom they expect: the roles that stacks of this environment make."""
+        config = self.config
+        return Watched(
+            prefix=config.prefix,
+            secrets=(f"{config.project}-{config.environment}-secret-", f"{config.prefix}/"),
+            readers=(f"{config.stack_prefix}-",),
+        )
 
     def _held(self, secret: secretsmanager.ISecret) -> Held:
         return Held(secret.secret_arn, self.key.key_arn)
