@@ -77,6 +77,7 @@ CLASSES = {
     ),
     "Microsoft.Network/virtualNetworks": ("network.models", "VirtualNetwork", "2025-05-01"),
     "Microsoft.OperationalInsights/workspaces": ("loganalytics.models", "Workspace", "2025-07-01"),
+    "Microsoft.Resources/deployments": ("resource.deployments.models", "Deployment", "2025-04-01"),
     "Microsoft.Web/serverfarms": ("web.models", "AppServicePlan", "2025-03-01"),
     "Microsoft.Web/sites": ("web.models", "Site", "2025-03-01"),
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": (
@@ -219,7 +220,7 @@ def _new_rules(model: Any) -> Iterator[tuple[list[str], dict[str, Any]]]:
         yield (
             [one._rest_name],
             {
-                "type": _key(hint) if is_model else "str" if is_choice else getattr(hint, "__name__", "object"),
+                "type": _key(hint) if is_model else "str" if is_choice else "object" if hint is Any else hint.__name__,
                 "many": many,
                 "model": hint if is_model else None,
                 "required": required or None,

@@ -179,7 +179,7 @@ class Deployment:
         early, late = self._scope(early=True), self._scope()
         for scope in (early, late):
             scope.indexes |= {} if index is None else {"": index}
-        outside = {"type", "apiVersion", "name", "condition", "copy", "dependsOn", "scope", "comments"}
+        outside = {"type", "apiVersion", "name", "condition", "copy", "dependsOn", "scope", "resourceGroup"}
         body = {key: value for key, value in written.items() if key not in outside}
         nested = written["type"] == "Microsoft.Resources/deployments"
         if nested:
@@ -196,10 +196,10 @@ class Deployment:
             early.evaluate(written.get("scope", "")),
         )
         if nested:
-            yield from self._nested(properties["template"], computed)
+            group = early.evaluate(written.get("resourceGroup"))
+            yield from self._nested(properties["template"], computed, group)
 
-    def _nested(self, document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[Resource]:
-        group = body.get("resourceGroup")
+    def _nested(self, document: Mapping[str, Any], body: Mapping[str, Any], group: str | None) -> Iterator[Resource]:
         place = self._template.group if group is None else f"{GROUP.rpartition('/')[0]}/{group}"
         given = {name: one["value"] for name, one in body["properties"]["parameters"].items()}
         yield from Template(document, place).deploy(**given).resources

@@ -48,6 +48,7 @@ class Cloud:
     containers: dict[str, Mapping[str, Any]]
     key: str = field(default_factory=new_master_key)
     said: list[str] = field(default_factory=list)
+    ended: list[int | None] = field(default_factory=list)
 
     def run(self, name: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a job to its end."""
@@ -147,6 +148,20 @@ def migrated(cloud: Cloud, bootstrapped: object) -> subprocess.CompletedProcess[
     return cloud.run("migrate")
 
 
+@pytest.fixture(scope="module")
+def served(cloud: Cloud, migrated: object) -> dict[str, int]:
+    """Server and worker, until both say that they are at work: what the paths of the probes were answered."""
+    port = free_port()
+    place = {"TEGATA_HOST": "127.0.0.1", "TEGATA_PORT": str(port), "TEGATA_DRAIN_SECONDS": "0"}
+    running = [cloud.start("server", **place), cloud.start("worker")]
+    try:
+        cloud.said += [_wait_for(one, word) for one, word in zip(running, ('"serving"', '"working"'), strict=True)]
+        return {path: _status(port, path) for path in _probed(cloud)}
+    finally:
+        cloud.said += [_end(one) for one in running]
+        cloud.ended += [one.returncode for one in running]
+
+
 def test_the_bootstrap_makes_everything_and_then_maps_identities(
     cloud: Cloud, bootstrapped: subprocess.CompletedProcess[str]
 ) -> None:
@@ -168,19 +183,9 @@ def test_the_migrator_migrates_and_the_doctor_finds_nothing(
     assert examined.returncode == 0, examined.stdout + examined.stderr
 
 
-def test_server_and_worker_run_and_the_probes_are_answered(cloud: Cloud, migrated: object) -> None:
-    port = free_port()
-    place = {"TEGATA_HOST": "127.0.0.1", "TEGATA_PORT": str(port), "TEGATA_DRAIN_SECONDS": "0"}
-    server, worker = cloud.start("server", **place), cloud.start("worker")
-    try:
-        _wait_for(server, '"serving"')
-        _wait_for(worker, '"working"')
-        answers = {path: _status(port, path) for path in _probed(cloud)}
-        assert answers == {"/livez": 200, "/readyz": 200, "/actuator/health": 200}
-    finally:
-        said = {one: _end(one) for one in (server, worker)}
-    cloud.said += said.values()
-    assert {one.returncode for one in said} == {0}, said
+def test_server_and_worker_run_and_the_probes_are_answered(cloud: Cloud, served: dict[str, int]) -> None:
+    assert served == {"/livez": 200, "/readyz": 200, "/actuator/health": 200}
+    assert cloud.ended == [0, 0]
     assert cloud.lab.logins("tegata_app")
     assert cloud.lab.logins("tegata_maint")
 
@@ -191,7 +196,17 @@ def test_another_ones_identity_does_not_get_in(cloud: Cloud, migrated: object) -
     assert [bind.reason for bind in cloud.lab.refusals("tegata_migrator")]
 
 
-def test_no_process_has_told_a_token_or_the_master_key(cloud: Cloud, migrated: object) -> None:
+def test_the_alert_on_errors_looks_for_what_logs_say(served: dict[str, int], cloud: Cloud) -> None:
+    """The query is text in a template: with a log of another form it would never match, and nobody would be told."""
+    rule = deployed("application", "production").one("Microsoft.Insights/scheduledQueryRules")
+    query = rule.properties["criteria"]["allOf"][0]["query"]
+    searched = re.findall(r"Log has '([^']+)'", query)
+    assert [word.partition(": ")[2] for word in searched] == ['"error"', '"critical"']
+    said = "".join(cloud.said)
+    assert all(word.partition(": ")[0] + ': "info"' in said for word in searched)
+
+
+def test_no_process_has_told_a_token_or_the_master_key(cloud: Cloud, served: object) -> None:
     told = "".join(cloud.said)
     assert "applied: revision" in told
     assert cloud.lab.leaks_in(told) == []
@@ -213,7 +228,7 @@ def _status(port: int, path: str) -> int:
         connection.close()
 
 
-def _wait_for(process: subprocess.Popen[str], word: str) -> None:
+def _wait_for(process: subprocess.Popen[str], word: str) -> str:
     assert process.stdout is not None
     deadline, said = time.monotonic() + 60, ""
     while word not in said:
@@ -221,6 +236,7 @@ def _wait_for(process: subprocess.Popen[str], word: str) -> None:
         assert line, said
         assert time.monotonic() < deadline, said
         said += line
+    return said
 
 
 def _end(process: subprocess.Popen[str]) -> str:

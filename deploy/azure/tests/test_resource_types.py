@@ -16,11 +16,10 @@ from .deployments import every_deployment
 from .templates import Resource, deployed
 
 TYPES = json.loads((Path(__file__).parent / "resource_types.json").read_text())
-# The libraries have no class for these; read in "Microsoft.Insights diagnosticSettings" and "Microsoft.Resources
-# deployments" of the ARM template reference.
+# The libraries have no class for this any more; read in "Microsoft.Insights diagnosticSettings" of the ARM template
+# reference.
 BY_HAND: dict[str, tuple[str, set[str]]] = {
     "Microsoft.Insights/diagnosticSettings": ("2021-05-01-preview", {"workspaceId", "logs", "metrics"}),
-    "Microsoft.Resources/deployments": ("2025-04-01", {"mode", "expressionEvaluationOptions", "parameters"}),
 }
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -94,7 +93,7 @@ def _single(rule: Mapping[str, Any], value: Any, place: str) -> Iterator[str]:
         yield from _of_class(rule["type"], value, place)
     elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
         yield f"{place}: {value!r} is no {rule['type']}"
-    elif "values" in rule and value not in rule["values"]:
+    elif "values" in rule and value.lower() not in map(str.lower, rule["values"]):  # as Microsoft's libraries compare
         yield f"{place}: {value!r} is none of {', '.join(rule['values'])}"
     elif not rule.get("least", value) <= value <= rule.get("most", value):
         yield f"{place}: {value!r} is out of bounds"
