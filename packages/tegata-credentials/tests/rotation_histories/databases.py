@@ -40,12 +40,18 @@ _PROOF = Proof(patience=0.04, pause=0.002)
 
 
 class Logins:
-    """The two servers, as those who log in see them."""
+    """The two servers, as those who log in see them.
 
-    def __init__(self, servers: Servers, *, becomes: str | None) -> None:
+    A value that was let in is believed until the server has changed anything about the roles of this history: histories
+    are mostly logins, and a login is mostly a new process.
+    """
+
+    def __init__(self, servers: Servers, group: str, *, becomes: str | None) -> None:
         self.servers = servers
         self.is_lagging = False
+        self._group = group
         self._becomes = becomes
+        self._let_in: dict[tuple[str, str, str], str] = {}
 
     def refusal(self, text: str) -> str | None:
         """Log in at the writer and at the reader, as clients do, and see who one is there."""
@@ -57,6 +63,10 @@ class Logins:
         return self._refusal(json.loads(text), "writer")
 
     def _refusal(self, document: Mapping[str, Any], where: str) -> str | None:
+        tried = (where, document["username"], document["password"])
+        roles = self.servers.roles(self._group, at_reader=where == "reader")
+        if self._let_in.get(tried) == roles:
+            return None
         port = self.servers.port if where == "writer" else self.servers.reader_port
         try:
             with psycopg.connect(
@@ -65,8 +75,10 @@ class Logins:
                 found = connection.execute("select current_user::text").fetchone()
         except psycopg.OperationalError:
             return f"by the {where}"
-        expected = self._becomes or document["username"]
-        return None if found == (expected,) else f"by the {where}, which makes somebody else of it"
+        if found != (self._becomes or document["username"],):
+            return f"by the {where}, which makes somebody else of it"
+        self._let_in[tried] = roles
+        return None
 
 
 class DatabaseWorld(World):
@@ -81,7 +93,7 @@ class DatabaseWorld(World):
         self.servers = servers
         self.pair = LoginPair.of(f"h{number}")
         self.rotator = f"h{number}_rotator"
-        self.opened = Logins(servers, becomes=self.pair.group if becomes else None)
+        self.opened = Logins(servers, self.pair.group, becomes=self.pair.group if becomes else None)
         self._passwords: list[str] = []
         self._make_roles()
         self._rotator_secret = f"h{number}/rotator"

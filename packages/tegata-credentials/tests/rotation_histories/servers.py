@@ -37,6 +37,17 @@ _SAID = {"log_statement": "ddl", "log_min_messages": "log"}
 # and a login is mostly a new process of the server: a small one.
 _QUICK = {"wal_retrieve_retry_interval": "50ms", "synchronous_commit": "local", "autovacuum": "off"}
 _SMALL = {"shared_buffers": "2MB", "max_connections": "40"}
+# Where it can be chosen, since PostgreSQL 16: how often a password is hashed is not what histories are about.
+_SOON_HASHED = {"scram_iterations": "64"}
+# What a login of these roles leads to is decided by these rows; nobody but the server sees a verifier.
+_ROLES = """\
+with role as (select * from pg_authid where rolname = '{group}' or starts_with(rolname, '{group}_'))
+select md5(concat(
+    (select string_agg(md5(role::text), ',' order by oid) from role),
+    (select string_agg(held::text, ',' order by held::text)
+       from pg_auth_members held where member in (select oid from role)),
+    (select string_agg(chosen::text, ',' order by chosen::text)
+       from pg_db_role_setting chosen where setrole in (select oid from role) or setrole = 0)))"""
 
 
 class _Primary(Cluster):
@@ -68,7 +79,8 @@ class Servers:
         self._directory = Path(tempfile.mkdtemp(prefix="rotation-", dir=fastest_directory()))
         rules = self._directory / "pg_hba.conf"
         rules.write_text(_RULES)
-        listening = {**PRIMARY, **_SAID, **_QUICK, **_SMALL, "listen_addresses": HOST, "hba_file": str(rules)}
+        small = _SMALL if bindir is not None else {**_SMALL, **_SOON_HASHED}
+        listening = {**PRIMARY, **_SAID, **_QUICK, **small, "listen_addresses": HOST, "hba_file": str(rules)}
         self.port, self.reader_port = _free_port(), _free_port()
         self._primary = _Primary(bindir, settings={**listening, "port": str(self.port)})
         self._replica = _Replica(self._primary, settings={"port": str(self.reader_port), "hot_standby": "on"})
@@ -106,6 +118,12 @@ class Servers:
         assert self._admin is not None
         verifier = self._admin.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         self.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
+
+    def roles(self, group: str, *, at_reader: bool) -> str:
+        """Return a digest of all that these servers know of a group's roles: it changes with what a login leads to."""
+        ask = self._ask_reader if at_reader else self.execute
+        [(found,)] = ask(_ROLES.format(group=group))
+        return str(found)
 
     def lag(self) -> None:
         """Let the replica receive and not replay."""

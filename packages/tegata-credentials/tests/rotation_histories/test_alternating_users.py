@@ -1,4 +1,4 @@
-"""Histories of a database secret with two users that take turns, on PostgreSQL 15."""
+"""Histories of a database secret with two users that take turns, on PostgreSQL 18 and 15."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .profiles import tell
 from .servers import Servers
 
 
-def test_two_users_take_turns_whatever_happens(pair_15: Servers, count: Callable[..., None]):
+def test_two_users_take_turns_whatever_happens(pair_18: Servers, count: Callable[..., None]):
     kind = "alternating users, memory"
-    tally = tell(kind, lambda: AlternatingWorld(MemoryKit(), pair_15), HAPPENINGS)
+    tally = tell(kind, lambda: AlternatingWorld(MemoryKit(), pair_18), HAPPENINGS)
     count(f"histories of {kind}", **tally.figures())
 
 
