@@ -1,4 +1,4 @@
-"""The CDK app: `TEGATA_DEPLOYMENT` (idp, plan-b or plan-c) in `TEGATA_ENVIRONMENT` (dev, staging or production).
+"""The CDK app: `DEPLOYMENT` (idp, plan-b or plan-c) in `DEPLOYMENT_ENVIRONMENT` (dev, staging or production).
 
 `cdk deploy --all` reads it; `python app.py` alone writes the templates. What else may be said is in
 `tegata_infra.config.VARIABLES`.
@@ -17,8 +17,8 @@ from tegata_infra.environments import load_config
 
 def main() -> int:
     """Write the templates of one deployment in one environment."""
-    deployment = os.environ.get("TEGATA_DEPLOYMENT", "idp")
-    environment = os.environ.get("TEGATA_ENVIRONMENT", "production")
+    deployment = os.environ.get("DEPLOYMENT", "idp")
+    environment = os.environ.get("DEPLOYMENT_ENVIRONMENT", "production")
     for value, allowed in ((deployment, get_args(Deployment)), (environment, get_args(EnvironmentName))):
         if value not in allowed:
             print(f"{value!r} is none of {', '.join(allowed)}", file=sys.stderr)

@@ -151,6 +151,7 @@ class Owner(_Frozen):
     cognito_region: Region | None = None
     nginx_image_id: ImageId | None = None
     issuer: str | None = Field(default=None, pattern=r"^https://[^\s?#]+$")
+    audience: str | None = Field(default=None, pattern=r"^[!-~]{1,256}$")
 
 
 class Config(_Frozen):
@@ -194,7 +195,7 @@ class Config(_Frozen):
     @model_validator(mode="after")
     def _check_places(self) -> Self:
         if any(not re.fullmatch(re.escape(self.region) + "[a-z]", zone) for zone in self.network.zones):
-            raise ValueError(f"zones {', '.join(self.network.zones)} are not in {self.region}: set TEGATA_ZONES")
+            raise ValueError(f"zones {', '.join(self.network.zones)} are not in {self.region}: set DEPLOYMENT_ZONES")
         if self.secrets.replica_region == self.region:
             raise ValueError("secrets cannot be replicated to their own region")
         for arn in (self.owner.certificate_arn, self.owner.back_certificate_arn):
@@ -227,7 +228,7 @@ VARIABLES: Mapping[str, str] = {
     "CERTIFICATE_ARN": "certificate_arn",
     "ALB1_CERTIFICATE_ARN": "certificate_arn",
     "ALB2_CERTIFICATE_ARN": "back_certificate_arn",
-    "TEGATA_IMAGE_URI": "image",
+    "IMAGE_URI": "image",
     "FASTAPI_APP_IMAGE_URI": "image",
     "ALERT_MAIL": "alert_mail",
     "COGNITO_DOMAIN_PREFIX": "cognito_domain_prefix",
@@ -236,6 +237,7 @@ VARIABLES: Mapping[str, str] = {
     "COGNITO_REGION_ENV": "cognito_region",
     "NGINX_IMAGE_ID": "nginx_image_id",
     "TOKEN_ISSUER": "issuer",
+    "TOKEN_AUDIENCE": "audience",
 }
 """Environment variables and what of `Owner` they set; those of the seeds have the seeds' names."""
 

@@ -46,8 +46,8 @@ def load_config(
     Args:
         deployment: what is deployed.
         environment: which preset.
-        environ: environment variables: those of `config.VARIABLES`, CDK_DEFAULT_REGION, TEGATA_ZONES (with commas)
-            and TEGATA_REPLICA_REGION ("none" for no copies).
+        environ: environment variables: those of `config.VARIABLES`, CDK_DEFAULT_REGION, DEPLOYMENT_ZONES (with commas)
+            and REPLICA_REGION ("none" for no copies); JWT_VALIDATION=true for `edge.jwt_validation`.
         given: fields of `Config` that are laid over the preset.
 
     Raises:
@@ -56,11 +56,13 @@ def load_config(
     preset: dict[str, Any] = {**PRESETS[environment]}
     if region := environ.get("CDK_DEFAULT_REGION"):
         preset["region"] = region
-    if zones := environ.get("TEGATA_ZONES"):
+    if zones := environ.get("DEPLOYMENT_ZONES"):
         preset["network"] = {**preset.get("network", {}), "zones": tuple(zones.split(","))}
         if environment != "dev":
             preset["network"]["nat_gateways"] = len(preset["network"]["zones"])
-    if replica := environ.get("TEGATA_REPLICA_REGION"):
+    if environ.get("JWT_VALIDATION") == "true":
+        preset["edge"] = {**preset.get("edge", {}), "jwt_validation": True}
+    if replica := environ.get("REPLICA_REGION"):
         preset["secrets"] = {**preset.get("secrets", {}), "replica_region": None if replica == "none" else replica}
     fields = {"deployment": deployment, "environment": environment, "owner": read_owner(environ), **preset, **given}
     return Config.model_validate(fields)

@@ -21,7 +21,7 @@ TIERS = {
 SEED_NAMES = {"public": "public", "app": "private-app", "database": "private-db"}
 """What the seed calls the tiers, in the names and in the tag `Type` of subnets."""
 
-ZONE_REASON = "the zones are the configuration's, so that no look-up is needed: TEGATA_ZONES names others"
+ZONE_REASON = "the zones are the configuration's, so that no look-up is needed: DEPLOYMENT_ZONES names others"
 
 ENDPOINTS = {
     "SecretsManager": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,

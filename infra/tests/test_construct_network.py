@@ -27,14 +27,14 @@ def build_network(directory: Path, environ: dict[str, str], **given: Any) -> Ass
 @pytest.fixture(scope="module")
 def third_zone(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """As somebody asks for it: by one variable."""
-    zones = {"TEGATA_ZONES": "ap-northeast-1a,ap-northeast-1c,ap-northeast-1d"}
+    zones = {"DEPLOYMENT_ZONES": "ap-northeast-1a,ap-northeast-1c,ap-northeast-1d"}
     return build_network(tmp_path_factory.mktemp("zones"), zones)
 
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """In another region, with other addresses."""
-    environ = {"CDK_DEFAULT_REGION": "eu-central-1", "TEGATA_ZONES": "eu-central-1a,eu-central-1b"}
+    environ = {"CDK_DEFAULT_REGION": "eu-central-1", "DEPLOYMENT_ZONES": "eu-central-1a,eu-central-1b"}
     network = {"cidr": "10.77.0.0/16", "zones": ("eu-central-1a", "eu-central-1b")}
     return build_network(tmp_path_factory.mktemp("elsewhere"), environ, network=network)
 

@@ -302,7 +302,7 @@ class TestVariables:
         ],
     )
     def test_what_cannot_be_is_refused_before_anything_is_made(self, variable: str, value: str) -> None:
-        with pytest.raises(ValueError, match=r"validation errors? for|TEGATA_ZONES"):
+        with pytest.raises(ValueError, match=r"validation errors? for|DEPLOYMENT_ZONES"):
             load_config("plan-b", "production", {**SEED, variable: value})
 
 
