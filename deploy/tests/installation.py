@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from tegata_credentials.testing import free_port
 from tegata_credentials.testing.outputs import keep, remember
 
 from .postgres import SocketPostgres
+from .waiting import until
 
 COMPOSE = Path(__file__).parents[1] / "compose.yaml"
 NGINX_CONF = "./compose/nginx.conf"
 SERVERS = ("tegata-1", "tegata-2")
-PATIENCE_SECONDS = 60
 NGINX = Image(["/usr/sbin/nginx"], [], {"PATH": "/usr/sbin:/usr/bin:/bin"}, "101:101", {})
 
 
@@ -73,12 +72,7 @@ class Installation:
 
     def until(self, is_so: Callable[[], bool], name: str) -> None:
         """Wait for something of a service that runs."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_so():
-            running = self.running[name]
-            assert running.status is None, running.log
-            assert time.monotonic() < deadline, running.log
-            time.sleep(0.05)
+        until(is_so, self.running[name])
 
     def stop(self) -> None:
         """End every service."""
