@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -219,6 +220,25 @@ def test_a_configuration_that_nginx_refuses_fails_the_boot(instance: Instance, b
     # The script that follows the parameter tries the configuration with the name, and takes the name away again.
     assert (ran.returncode, signals(instance)) == (3, ["3"])
     assert any("nginx does not take the configuration" in said for said in instance.systemd.said)
+
+
+def test_what_nginx_refuses_at_a_later_boot_is_told_too(instance: Instance, backs: Backs) -> None:
+    """The name is there already, so that the script that follows the parameter has nothing to try."""
+    instance.put(FIRST)
+    text = user_data(instance, backs)
+    assert instance.boot(text).returncode == 0
+    ran = instance.boot(text.replace("server_tokens off;", "server_tokens perhaps;"))
+    assert (ran.returncode, signals(instance)) == (4, ["0", "4"])
+    assert instance.get() == f"{FIRST} /x "
+
+
+def test_an_nginx_that_does_not_answer_fails_the_boot(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    with socket.socket() as somebody:
+        somebody.bind((FIRST, instance.port))
+        ran = instance.boot(user_data(instance, backs))
+    assert (ran.returncode, signals(instance)) == (5, ["5"])
+    assert ran.stdout.endswith("plan-b: nginx does not answer\n")
 
 
 def test_logs_go_to_cloudwatch_if_wanted_and_are_no_condition(instance: Instance, backs: Backs) -> None:

@@ -198,6 +198,8 @@ def test_an_answer_that_never_arrives_is_a_fault_of_the_function(stack: Stack) -
 def test_a_long_reason_fits_into_an_answer(stack: Stack) -> None:
     stack.ecs.told = {"lastStatus": "STOPPED", "stoppedReason": "長い" * 5000, "containers": []}
     assert stack.ask()["Status"] == "FAILED"
+    stack.ecs.faults["RunTask"] = ["VeryLong" * 1000]
+    assert "VeryLong" in stack.ask()["Reason"]
     assert max(stack.answers.sizes) <= 4096
 
 

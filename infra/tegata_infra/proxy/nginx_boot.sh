@@ -66,6 +66,7 @@ repeat 10 find_region || fail 1 "the metadata service does not say which region 
 repeat 5 install_packages "${PACKAGES[@]}" || fail 2 "dnf cannot install: ${PACKAGES[*]}"
 
 write_files || fail 6 "a file cannot be written"
+# The second name of the region is for AWS's CLI before version 2.
 printf '%s\n' "PARAMETER=$PARAMETER" BACK_HOST_FILE=/etc/plan-b/back_host.conf NGINX_CONF=/etc/plan-b/nginx.conf \
   "AWS_REGION=$region" "AWS_DEFAULT_REGION=$region" >/etc/plan-b/back-host.env || fail 6 "a file cannot be written"
 mkdir -p /var/log/plan-b-nginx || fail 6 "a file cannot be written"
