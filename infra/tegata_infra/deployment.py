@@ -15,6 +15,7 @@ from tegata_infra.data import DataStack
 from tegata_infra.edge import EdgeStack
 from tegata_infra.images import RepositoryStack
 from tegata_infra.network import NetworkStack
+from tegata_infra.plan_c import PlanCEdgeStack, PlanCServiceStack
 from tegata_infra.proxy.stack import ProxyStack
 from tegata_infra.secrets import SecretsStack
 from tegata_infra.service import ServiceStack
@@ -43,6 +44,8 @@ def add_stacks(app: cdk.App, config: Config) -> None:
     if config.deployment == "plan-b":
         images = RepositoryStack(app, config)
         ProxyStack(app, config, network, images.repository)
+    if config.deployment == "plan-c":
+        PlanCServiceStack(app, config, network, PlanCEdgeStack(app, config, network))
 
 
 def _read_context(config: Config) -> dict[str, Any]:

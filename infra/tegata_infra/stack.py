@@ -38,7 +38,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "allowed_pattern": r"[a-z0-9.:-]+/[A-Za-z0-9._/:-]+@sha256:[0-9a-f]{64}",
     },
     "CollectorImage": {
-        "description": "The collector of traces (AWS Distro for OpenTelemetry); with @sha256:... it is the same tomorrow",
+        "description": "Collector of traces (AWS Distro for OpenTelemetry); with @sha256:... it stays the same",
         "allowed_pattern": r"[a-z0-9.:-]+/[A-Za-z0-9._/-]+:(?!latest)[A-Za-z0-9._-]+(@sha256:[0-9a-f]{64})?",
         "default": "public.ecr.aws/aws-observability/aws-otel-collector:v0.49.0",
     },
@@ -49,6 +49,10 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "TokenIssuer": {
         "description": "Whose tokens the application accepts: the issuer, as in the claim iss",
         "allowed_pattern": r"https://[^\s?#]+",
+    },
+    "TokenAudience": {
+        "description": "For whom those tokens are: the application's own name in the claim aud",
+        "allowed_pattern": r"[!-~]{1,256}",
     },
     "CodeBucket": {
         "description": "Bucket that holds the zip of the rotation function",
