@@ -121,7 +121,7 @@ def test_what_is_installed_and_what_comes_back_after_the_next_boot(instance: Ins
     instance.put(FIRST)
     ran = instance.boot(user_data(instance, backs))
     assert ran.returncode == 0, (ran.stdout, ran.stderr, instance.systemd.said)
-    assert instance.asked("dnf") == ["install -y -q nginx logrotate awscli-2 aws-cfn-bootstrap"]
+    assert instance.asked("dnf") == ["install -y -q nginx logrotate aws-cfn-bootstrap"]
     assert instance.systemd.enabled >= {"plan-b-nginx.service", "plan-b-back-host.service", "plan-b-back-host.timer"}
     assert instance.systemd.timers == {"plan-b-back-host.timer", "logrotate.timer"}
     modes = {
@@ -191,11 +191,20 @@ def test_a_package_manager_that_fails_is_tried_again(instance: Instance, backs: 
     assert instance.boot(user_data(instance, backs)).returncode == 0
 
 
+def test_an_image_without_amazons_cli_gets_it(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    (instance.bin / "aws").rename(instance.root / "aws")
+    if shutil.which("aws", path=instance.environment["PATH"]):
+        pytest.skip("a CLI is where it cannot be hidden from an instance")
+    assert instance.boot(user_data(instance, backs)).returncode == 0
+    assert instance.asked("dnf") == ["install -y -q nginx logrotate awscli-2 aws-cfn-bootstrap"]
+
+
 def test_without_its_packages_the_boot_fails(instance: Instance, backs: Backs) -> None:
     instance.fail("dnf", 5)
     ran = instance.boot(user_data(instance, backs))
     assert ran.returncode == 2
-    assert "dnf cannot install: nginx logrotate awscli-2 aws-cfn-bootstrap" in ran.stdout
+    assert "dnf cannot install: nginx logrotate aws-cfn-bootstrap" in ran.stdout
     assert len(instance.asked("dnf")) == 5
 
 

@@ -3,7 +3,6 @@
 # user_data.build_user_data() puts in front of this text, which it strips of comments:
 #   PARAMETER          name of the SSM parameter that holds the back load balancer's name
 #   LISTEN_PORT, HEALTH_PATH
-#   PACKAGES           an array: what is to be there
 #   LOG_GROUP          CloudWatch log group, empty for none
 #   STACK, RESOURCE    whom to tell how it ended: CloudFormation waits for it. Empty: nobody
 #   write_files        function that writes every file but back-host.env
@@ -63,7 +62,11 @@ finish() {
 trap finish EXIT
 
 repeat 10 find_region || fail 1 "the metadata service does not say which region this is"
-repeat 5 install_packages "${PACKAGES[@]}" || fail 2 "dnf cannot install: ${PACKAGES[*]}"
+# Amazon's own programs are in its images, but for the minimal ones: what is there needs no repository.
+packages=(nginx logrotate)
+command -v aws >/dev/null || packages+=(awscli-2)
+[ -z "$STACK" ] || [ -x /opt/aws/bin/cfn-signal ] || packages+=(aws-cfn-bootstrap)
+repeat 5 install_packages "${packages[@]}" || fail 2 "dnf cannot install: ${packages[*]}"
 
 write_files || fail 6 "a file cannot be written"
 # The second name of the region is for AWS's CLI before version 2.

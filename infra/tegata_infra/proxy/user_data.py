@@ -111,11 +111,8 @@ def build_user_data(
     for unit in UNITS:
         files.append((f"/etc/systemd/system/{unit}", "0644", _strip((DEPLOY / unit).read_text(encoding="utf-8"))))
     files.append(("/etc/logrotate.d/plan-b-nginx", "0644", _ROTATION))
-    packages = ["nginx", "logrotate", "awscli-2"]
     if log_group is not None:
         files.append(("/etc/plan-b/cloudwatch.json", "0644", _build_agent_file(log_group)))
-    if signal is not None:
-        packages.append("aws-cfn-bootstrap")
     settings = {
         "PARAMETER": _check("parameter_name", parameter_name),
         "LISTEN_PORT": str(listen_port),
@@ -124,13 +121,12 @@ def build_user_data(
         "STACK": "" if signal is None else _check("stack", signal.stack),
         "RESOURCE": "" if signal is None else _check("resource", signal.resource),
     }
-    return _build_script(settings, packages, files)
+    return _build_script(settings, files)
 
 
-def _build_script(settings: dict[str, str], packages: list[str], files: list[tuple[str, str, str]]) -> str:
+def _build_script(settings: dict[str, str], files: list[tuple[str, str, str]]) -> str:
     lines = ["#!/bin/bash", "# With comments: infra/tegata_infra/proxy/nginx_boot.sh, examples/plan-b/deploy"]
     lines += [f"{name}='{value}'" for name, value in settings.items()]
-    lines.append(f"PACKAGES=({' '.join(packages)})")
     lines.append("write_files() {")
     for number, (path, mode, content) in enumerate(files):
         last = " &&" if number < len(files) - 1 else ""

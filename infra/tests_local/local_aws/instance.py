@@ -24,6 +24,7 @@ if [ -s "$INSTANCE/dnf.faults" ]; then sed -i 1d "$INSTANCE/dnf.faults"; exit 1;
 for word; do
   case $word in
     nginx) mkdir -p "$INSTANCE/usr/sbin"; ln -sf "$PROGRAM" "$INSTANCE/usr/sbin/nginx" ;;
+    awscli-2) cp "$INSTANCE/aws" "$INSTANCE/bin/aws" ;;
     aws-cfn-bootstrap)
       mkdir -p "$INSTANCE/opt/aws/bin"; cp "$INSTANCE/bin/record" "$INSTANCE/opt/aws/bin/cfn-signal" ;;
     amazon-cloudwatch-agent)
@@ -55,7 +56,7 @@ class Instance:
         for name, text in (("dnf", DNF), ("systemctl", SYSTEMCTL), ("sleep", RECORD), ("record", RECORD), ("aws", AWS)):
             self.put_program(name, text)
         self.environment = {
-            "PATH": f"{self.bin}:{root}/usr/sbin:{os.environ['PATH']}",
+            "PATH": f"{self.bin}:{root}/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
             "INSTANCE": str(root),
             "PROGRAM": nginx,
             "SYSTEMD": systemd.url,
