@@ -77,7 +77,8 @@ class SecretsManagerConstruct(Construct):
 
     Names are PROJECT-ENVIRONMENT-secret-database, -jwt and -external-apis. Without a database the first one says as
     whom to log in and not where, and is not rotated. With `enable_rotation` and without a `rotation` a function is made
-    here; the stack then has the parameters CodeBucket and CodeKey, which say where its zip is.
+    here; the stack then has the parameters CodeBucket and CodeKey, which say where its zip is. What rotates credentials
+    of other services is yours: `external_apis_plan` is a plan of `generic-token`, whose provider is in the zip.
 
     Example::
 
@@ -99,6 +100,7 @@ class SecretsManagerConstruct(Construct):
         replica: Replica | None = None,
         rotation: RotationFunction | None = None,
         periods: Periods | None = None,
+        external_apis_plan: Mapping[str, object] | None = None,
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.RETAIN,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -111,11 +113,13 @@ class SecretsManagerConstruct(Construct):
         self.database_secret = self._add_database_secret()
         self.jwt_secret = self.add_secret("jwt", "keys that sign tokens: a ring of key pairs", self._first_keys())
         self.external_apis_secret = self.add_secret("external-apis", "credentials of other services, added by hand", {})
-        acknowledge(
-            self.external_apis_secret,
-            "what is in it belongs to services that give out keys in ways of their own; it begins empty",
-            "AwsSolutions-SMG4",
-        )
+        self._external_apis_plan = external_apis_plan
+        if external_apis_plan is None or not enable_rotation:
+            acknowledge(
+                self.external_apis_secret,
+                "what is in it belongs to services that give out keys in ways of their own; it begins empty",
+                "AwsSolutions-SMG4",
+            )
         self.rotator_secret = self._add_rotator() if self.has_pair else None
         self.rotation = rotation
         if enable_rotation:
@@ -267,6 +271,10 @@ class SecretsManagerConstruct(Construct):
     def _rotate(self, rotation: RotationFunction) -> None:
         keys = {"strategy": "signing-keys", "algorithm": "ES256", "jwks_age": "5m"}
         rotation.rotate(Rotated(self.name("jwt"), self.held(self.jwt_secret), keys, self._periods.keys))
+        if self._external_apis_plan is not None:
+            secret, plan = self.external_apis_secret, self._external_apis_plan
+            rotated = Rotated(self.name("external-apis"), self.held(secret), plan, self._periods.login, False)
+            rotation.rotate(rotated)
         if self.rotator_secret is not None and self.login.exists:
             self.rotate_pair(self.database_secret, self.login.pair)
 
