@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,13 +69,19 @@ def nginx() -> str:
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
         pytest.skip("nginx is not installed")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
     return found
 
 
 @pytest.fixture
-def instance(tmp_path: Path, nginx: str, backs: Backs) -> Iterator[Instance]:
-    with running_instance(tmp_path, nginx) as made:
-        bundle = tmp_path / "etc/pki/tls/certs/ca-bundle.crt"
+def instance(nginx: str, backs: Backs) -> Iterator[Instance]:
+    """Not below `tmp_path`: started by root, nginx works as nobody, who may not enter the folders above that."""
+    with (
+        tempfile.TemporaryDirectory(prefix="plan-b-") as root,
+        running_instance(Path(root), nginx) as made,
+    ):
+        bundle = made.root / "etc/pki/tls/certs/ca-bundle.crt"
         bundle.parent.mkdir(parents=True)
         shutil.copy(backs.authority, bundle)
         yield made
@@ -88,6 +97,13 @@ def user_data(instance: Instance, backs: Backs, log_group: str | None = None) ->
         log_group=log_group,
         signal=Signal("CdkScenarioBStack", "NginxGroup"),
     )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def signals(instance: Instance) -> list[str]:
@@ -213,9 +229,7 @@ def test_the_timer_follows_the_parameter_and_keeps_what_was_good(instance: Insta
     assert instance.boot(user_data(instance, backs)).returncode == 0
     instance.put(SECOND)
     instance.systemd.go_on()
-    for _ in range(500):
-        if instance.get() == f"{SECOND} /x ":
-            break
+    wait_until(lambda: instance.get() == f"{SECOND} /x ")
     for broken in ("x; return 200", "", "nobody.invalid"):
         instance.put(broken)
         instance.systemd.go_on()
@@ -256,6 +270,19 @@ def test_logs_go_to_cloudwatch_if_wanted_and_are_no_condition(instance: Instance
     document = instance.root / "etc/plan-b/cloudwatch.json"
     assert instance.asked("amazon-cloudwatch-agent-ctl") == [f"-a fetch-config -m ec2 -s -c file:{document}"]
     assert document.read_text().count('"/ec2/plan-b"') == 3
+
+
+def test_nginx_writes_into_a_new_log_after_the_rotation(instance: Instance, backs: Backs) -> None:
+    instance.put(FIRST)
+    assert instance.boot(user_data(instance, backs)).returncode == 0
+    rotation = (instance.root / "etc/logrotate.d/plan-b-nginx").read_text()
+    script = rotation.partition("postrotate")[2].partition("endscript")[0]
+    pattern = rotation.partition(" {")[0]
+    log = instance.root / "var/log/plan-b-nginx/access.log"
+    assert log.match(pattern)
+    log.rename(log.with_suffix(".log.1"))
+    subprocess.run(["sh", "-ec", script], check=True, capture_output=True)
+    wait_until(lambda: instance.get() == f"{FIRST} /x " and log.exists() and '"path":"/x"' in log.read_text())
 
 
 def test_a_back_without_the_right_certificate_gets_no_request(instance: Instance, backs: Backs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -149,8 +150,22 @@ def test_the_function_leaves_before_its_own_end(stack: Stack) -> None:
     answer = stack.send(stack.event(Command=["sleep 600"]), clock)
     assert answer["Status"] == "FAILED"
     assert "still RUNNING; it goes on, but nobody waits for it any longer" in answer["Reason"]
-    # Time for the answer, with all its repetitions.
-    assert 80_000 < clock.milliseconds < 90_000
+    assert 145_000 <= clock.milliseconds < 150_000
+
+
+def test_the_slowest_question_and_the_slowest_answer_fit_into_the_time_that_is_kept() -> None:
+    source = inline_source()
+
+    def find(name: str) -> int:
+        return int(re.findall(rf"{name}\W+([0-9_]+)", source)[0])
+
+    tries = find("total_max_attempts")
+    # botocore's standard mode, from its second try on: at most 1 s, then twice as long each time.
+    question = tries * (find("connect_timeout") + find("read_timeout")) + sum(2**each for each in range(tries - 1))
+    pauses = [int(pause) for pause in re.findall(r"for pause in \(([0-9, ]+)\)", source)[0].split(",")]
+    answer = len(pauses) * find(r"urlopen\(request, timeout") + sum(pauses)
+    poll = max(int(pause) for pause in re.findall(r"sleep\(([0-9]+)\)", source))
+    assert (poll + question + answer) * 1000 <= find("SPARE_MILLISECONDS")
 
 
 def test_a_task_that_ecs_does_not_know_yet_is_waited_for(stack: Stack) -> None:

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 4096
 """CloudFormation, AWS::Lambda::Function Code, ZipFile."""
 
 FUNCTION_TIMEOUT_SECONDS = 900
-"""The longest that Lambda allows; the function answers a minute and a half before."""
+"""The longest that Lambda allows; a task that has not ended two and a half minutes before is not waited for."""
 
 SERVICE_TIMEOUT_SECONDS = 1200
 """`ServiceTimeout` of the resource: a function that cannot even start is not waited for as long as by default, 1 h."""
