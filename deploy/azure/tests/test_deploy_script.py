@@ -5,115 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tegata.crypto.envelope import Envelope
 
+from .cloud_shell import Azure
 from .templates import AZURE, DIGEST, Template, parameters_of
-
-# What it answers comes from answers.json, by the words that a command line has to hold; the last answer is repeated.
-AZ = """#!{python}
-import json, pathlib, sys
-place = pathlib.Path(__file__).resolve().parent.parent
-line = sys.argv[1:]
-files = [pathlib.Path(word).read_text() for name, word in zip(line, line[1:]) if name == "--file"]
-with (place / "said").open("a") as said:
-    said.write(json.dumps([line, files]) + "\\n")
-answers = json.loads((place / "answers.json").read_text())
-for words, texts in answers:
-    if set(words) <= set(line):
-        counter = place / ("count-" + "-".join(words).replace("/", "_"))
-        count = int(counter.read_text()) if counter.exists() else 0
-        counter.write_text(str(count + 1))
-        text = texts[min(count, len(texts) - 1)]
-        if text is None:
-            sys.exit("ERROR: (Forbidden)")
-        print(text)
-        break
-"""
-
-
-@dataclass
-class Azure:
-    """A place with a stand-in for `az` in it."""
-
-    place: Path
-
-    def answer(self, *answers: tuple[list[str], list[str | None]]) -> None:
-        (self.place / "answers.json").write_text(json.dumps(answers))
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": f"{self.place / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "TEGATA_DEPLOY_PAUSE_SECONDS": "0",
-            "TMPDIR": str(self.place),
-        }
-        return subprocess.run(
-            ["bash", str(AZURE / "deploy.sh"), *words],
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    @property
-    def said(self) -> list[tuple[list[str], list[str]]]:
-        """Each command line, and the contents of files it named."""
-        file = self.place / "said"
-        return (
-            [(line, files) for line, files in map(json.loads, file.read_text().splitlines())] if file.exists() else []
-        )
-
-    def acts(self) -> list[str]:
-        """What was changed, in a word each."""
-        found = []
-        for line, _ in self.said:
-            words = " ".join(line)
-            for start, act in _ACTS.items():
-                if words.startswith(start):
-                    found.append(act(line) if callable(act) else act)
-        return found
-
-
-def _after(word: str) -> Callable[[list[str]], str]:
-    return lambda line: line[line.index(word) + 1]
-
-
-_ACTS: dict[str, str | Callable[[list[str]], str]] = {
-    "deployment group create": lambda line: " ".join(
-        [Path(_after("--template-file")(line)).name, *[word for word in line if word.startswith("parts=")]]
-    ),
-    "containerapp job start": _after("--name"),
-    "keyvault update": lambda line: _after("--public-network-access")(line),
-    "keyvault network-rule add": "let in",
-    "keyvault network-rule remove": "let in no more",
-    "keyvault secret set": "key written",
-}
 
 
 @pytest.fixture
 def azure(tmp_path: Path) -> Azure:
-    (tmp_path / "bin").mkdir()
-    az = tmp_path / "bin" / "az"
-    az.write_text(AZ.replace("{python}", sys.executable))
-    az.chmod(0o755)
-    made = Azure(tmp_path)
-    made.answer(
-        (["job", "start"], ["execution-1"]),
-        (["execution", "show"], ["Running", "", "Succeeded"]),
-        (["properties.outputs.vault.value"], ["tegata-vault"]),
-        (["properties.outputs.server.value"], ["tegata-db.postgres.database.azure.com"]),
-        (["properties.outputs.baseUrl.value"], ["https://id.example.com"]),
-        (["secret", "list"], [""]),
-    )
-    return made
+    return Azure.ready(tmp_path)
 
 
 RELEASE = ("release", "production", "tegata-production", DIGEST, "registryName=examplecorp")
@@ -144,6 +48,13 @@ def test_a_job_that_fails_ends_the_release_with_the_old_one_serving(azure: Azure
     ]
     assert f"migrate: {status}" in finished.stderr
     assert "az containerapp job logs show" in finished.stderr
+
+
+def test_a_template_that_azure_refuses_ends_everything_after_it(azure: Azure) -> None:
+    azure.answer((["deployment", "create"], [None]))
+    finished = azure.run(*RELEASE)
+    assert finished.returncode == 1
+    assert azure.acts() == ["application.json parts=jobs"]
 
 
 def test_a_name_of_ones_own_is_that_of_the_jobs_too(azure: Azure) -> None:

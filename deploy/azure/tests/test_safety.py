@@ -258,6 +258,13 @@ def test_every_alert_is_told_to_somebody() -> None:
     assert told == ["a@example.com", "b@example.com"]
 
 
+def test_the_alert_on_the_vault_hears_refusals_and_no_greetings() -> None:
+    """Clients of a vault begin without a token, to hear whom to ask for one: each beginning is a 401."""
+    alert = deployed("foundation", "production").one("Microsoft.Insights/metricAlerts", "vault-refusals")
+    (criterion,) = alert.properties["criteria"]["allOf"]
+    assert criterion["dimensions"] == [{"name": "StatusCode", "operator": "Include", "values": ["403"]}]
+
+
 @pytest.mark.parametrize(
     ("name", "compute", "alerts"),
     [
