@@ -41,10 +41,18 @@ class Deployed:
     arns: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, *directories: Path) -> Deployed:
-        """Read templates; of two with one name the later one counts."""
-        files = [file for directory in directories for file in sorted(directory.glob("*.json"))]
+    def read(cls, environment: str) -> Deployed:
+        """Read the templates of Tegata in an environment."""
+        files = sorted((SNAPSHOTS / "idp" / environment).glob("*.json"))
         return cls({file.stem: json.loads(file.read_text()) for file in files})
+
+    @classmethod
+    def read_with_passwords(cls) -> Deployed:
+        """Read those of production in which Tegata's logins have passwords: network and data are the same."""
+        usual = cls.read("production").templates
+        same = {name: usual[name] for name in usual if name.endswith(("-Network", "-Data"))}
+        files = sorted((SNAPSHOTS / "variants" / "passwords").glob("*.json"))
+        return cls(same | {file.stem: json.loads(file.read_text()) for file in files})
 
     def all(self, kind: str) -> list[Resource]:
         """Return the resources of a type, in all stacks."""

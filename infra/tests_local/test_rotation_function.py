@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from deployed import REGION, SNAPSHOTS, Deployed
+from deployed import REGION, Deployed
 from function_process import FunctionProcess, link_runtime, unpack_zip
 from psycopg import sql
 
@@ -25,8 +25,6 @@ from tegata_credentials.rotation.signing_ring import published_keys
 from tegata_credentials.secret_service.models import JwtSecret
 from tegata_credentials.testing.secrets_manager import RotationService, StandIn
 
-WITH_IAM = (SNAPSHOTS / "idp" / "production",)
-WITH_PASSWORDS = (*WITH_IAM, SNAPSHOTS / "variants" / "passwords")
 STEPS = ["rotation.created", "rotation.applied", "rotation.tested", "rotation.promoted"]
 DATABASE = "idpserver"
 
@@ -100,12 +98,12 @@ class Environment:
 def deploy(
     unpacked: Path, runtime: Path, store: StandIn, server: PasswordServer, tmp_path: Path
 ) -> Iterator[Callable[..., Environment]]:
-    """Deploy the templates of some folders."""
+    """Make the secrets of some templates, and start their function."""
     running: list[Environment] = []
     store.reset()
 
-    def start(folders: tuple[Path, ...]) -> Environment:
-        deployed, client = Deployed.read(*folders), store.client()
+    def start(deployed: Deployed) -> Environment:
+        client = store.client()
         place = {"engine": "postgres", "host": HOST, "port": server.port, "dbname": DATABASE}
         deployed.make_secrets(client, place)
         template = deployed.one("AWS::Lambda::Function", FunctionName="tegata-production-rotation").properties
@@ -135,7 +133,7 @@ def deploy(
 def test_the_administrator_s_own_login_is_tried_with_the_deployment_and_rotated_after_it(
     deploy: Callable[..., Environment],
 ) -> None:
-    environment = deploy(WITH_IAM)
+    environment = deploy(Deployed.read("production"))
     secret = "idp-server/db-credentials"
     environment.give_login(secret)
     before = environment.value(secret)
@@ -156,7 +154,7 @@ def test_the_administrator_s_own_login_is_tried_with_the_deployment_and_rotated_
 
 
 def test_the_first_rotation_of_the_keys_makes_a_ring_of_key_pairs(deploy: Callable[..., Environment]) -> None:
-    environment = deploy(WITH_IAM)
+    environment = deploy(Deployed.read("production"))
     secret = "tegata-production-secret-jwt"
     assert environment.schedules()[secret] is True
     assert environment.rotate(secret) == STEPS
@@ -168,7 +166,7 @@ def test_the_first_rotation_of_the_keys_makes_a_ring_of_key_pairs(deploy: Callab
 
 
 def test_nothing_but_what_is_scheduled_is_rotated(deploy: Callable[..., Environment]) -> None:
-    environment = deploy(WITH_IAM)
+    environment = deploy(Deployed.read("production"))
     assert set(environment.schedules()) == {"idp-server/db-credentials", "tegata-production-secret-jwt"}
     plans = json.loads(
         environment.deployed.one("AWS::Lambda::Function", FunctionName="tegata-production-rotation").properties[
@@ -183,7 +181,7 @@ def test_nothing_but_what_is_scheduled_is_rotated(deploy: Callable[..., Environm
 
 
 def test_tegata_s_logins_take_turns_where_they_have_passwords(deploy: Callable[..., Environment]) -> None:
-    environment = deploy(WITH_PASSWORDS)
+    environment = deploy(Deployed.read_with_passwords())
     environment.give_login("tegata-production-secret-rotator")
     roles = {
         "tegata-production-secret-database": "tegata_app",
