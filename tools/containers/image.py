@@ -21,6 +21,7 @@ from containers.dockerfile import Dockerfile, Instruction
 from containers.sandbox import Container, run
 
 _FOR_BUILDING = 600.0
+_LOADED = [f"tegata.cli.{name}" for name in ("main", "serve", "worker", "db", "migrate", "doctor", "apply", "audit")]
 
 
 class BuildError(Exception):
@@ -46,6 +47,9 @@ class Build:
                 self._copy(instruction)
             elif instruction.word == "RUN":
                 self._run(instruction.text)
+        if not self._from_registry and (self.opt / "tegata").exists():
+            # pip compiles what it installs; here it is done for what commands load.
+            self._shell(f"/opt/tegata/bin/python -c 'import {', '.join(_LOADED)}'")
 
     def _copy(self, instruction: Instruction) -> None:
         *sources, target = instruction.words
