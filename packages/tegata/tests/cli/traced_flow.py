@@ -73,7 +73,7 @@ spec:
 class Site:
     """A database with a tenant, and what `tegata serve` needs to know of it."""
 
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     secrets: dict[str, str] = field(repr=False)
     admin: ConnectionTarget
     key: ECKey = field(repr=False)
@@ -137,7 +137,7 @@ class Flow:
 
     address: str
     site: Site
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     seen: dict[str, str] = field(default_factory=dict, repr=False)
 
     def run(self) -> None:

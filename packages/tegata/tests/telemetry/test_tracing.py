@@ -113,6 +113,7 @@ def test_xray_header_with_a_parent_is_continued_where_it_is_asked_for() -> None:
         (f"Root={FRONT}; Lineage=a:1", FRONT),
         (f"Root={FRONT}x", None),
         ("Root=1-secret-secret", None),
+        (f"Root={FRONT};" + "Lineage=a:1;" * 100, None),
         (f"Root={FRONT.upper().replace('1', 'A')}", None),
     ],
 )

@@ -1,6 +1,7 @@
 """Spans by OpenTelemetry's API. Loaded only where traces are switched on.
 
-No exception is recorded in a span: its text and its stack may hold what somebody has sent. Its type alone is told.
+No exception is recorded in a span: its text and its stack may hold what somebody has sent. Its type alone is told, by
+our own blocks: those of OpenTelemetry would record it.
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ class OpenTelemetryTracer:
         root = self._root_of_front(incoming.headers)
         if root is not None:
             attributes = {**attributes, FRONT_ROOT: root}
-        span = self._tracer.start_span(
-            name, parent, SpanKind.SERVER, attributes, links, record_exception=False, set_status_on_exception=False
-        )
+        span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes, links)
         return _Active(span, parent)
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Span]:
@@ -65,10 +64,7 @@ class OpenTelemetryTracer:
         # What is done in the background belongs to no request, and makes no trace of its own.
         if not trace.get_current_span().is_recording():
             return _NOTHING
-        span = self._tracer.start_span(
-            name, None, kind, attributes, record_exception=False, set_status_on_exception=False
-        )
-        return _Ending(span)
+        return _Ending(self._tracer.start_span(name, None, kind, attributes))
 
     def _remote(self, headers: Headers) -> SpanContext | None:
         """Return whose trace the headers name: two ids and a flag. Their `tracestate` is free text, and dropped."""
