@@ -122,7 +122,7 @@ def _check_value(name: str, rules: Mapping[str, Any], value: Any) -> None:
         raise TemplateError(f"{name} is no {rules['type']}")
     if "allowedValues" in rules and value not in rules["allowedValues"]:
         raise TemplateError(f"{name}: {value!r} is not allowed")
-    size = value if kind is int else len(value) if kind is not bool else 0
+    size: int = value if kind in (int, bool) else len(value)
     least, most = rules.get("minValue", rules.get("minLength")), rules.get("maxValue", rules.get("maxLength"))
     if (least is not None and size < least) or (most is not None and size > most):
         raise TemplateError(f"{name}: {value!r} is too small or too large")
