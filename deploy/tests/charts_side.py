@@ -46,7 +46,7 @@ def lint(chart: str, values: dict[str, Any]) -> dict[str, Any]:
 def compose(document: dict[str, Any]) -> str | None:
     """Return what is wrong with a compose file, None if nothing is."""
     try:
-        PyCompose.from_dict(document).validate()
+        PyCompose.from_yaml(yaml.safe_dump(document)).validate()
     except ValueError as error:
         return str(error)
     return None
