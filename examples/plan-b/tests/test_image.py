@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,36 +14,32 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from containers.dockerfile import Dockerfile
+
 HERE = Path(__file__).parents[1]
-# The instructions, each in one line without its comments.
-LINES = re.sub(r"\\\n(?:\s*#.*\n)*", " ", (HERE / "Dockerfile").read_text()).splitlines()
+FILE = Dockerfile.read(HERE / "Dockerfile")
+IMAGE = FILE.image
 COGNITO = {"COGNITO_USER_POOL_ID": "eu-central-1_AbCdEfGhI", "COGNITO_APP_CLIENT_ID": "web"}
 ARN = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/app/front/50dc6c495c0c9188"
 
 
-def instruction(name: str) -> str:
-    """Return the last instruction of a name."""
-    return [line.removeprefix(name).strip() for line in LINES if line.split(" ")[0] == name][-1]
-
-
-def command(text: str, port: int) -> list[str]:
-    """Return the words of CMD, for this machine: this Python, its loopback and a free port."""
-    words = json.loads(text[text.index("[") :])
+def command(words: list[str], port: int) -> list[str]:
+    """Return the words of a command, for this machine: this Python, its loopback and a free port."""
     program = {"uvicorn": [sys.executable, "-m", "uvicorn"], "python": [sys.executable]}[words[0]]
     return program + [word.replace("8000", str(port)).replace("0.0.0.0", "127.0.0.1") for word in words[1:]]
 
 
 def test_it_runs_as_an_ordinary_user_from_a_pinned_line_of_python():
-    names = [line.split(" ")[0] for line in LINES]
+    names = [each.word for each in IMAGE.instructions]
     assert names.index("USER") < names.index("CMD")
-    assert instruction("USER") == "10001"
-    assert f"--uid {instruction('USER')} " in instruction("RUN")
-    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim", instruction("ARG"))
+    assert IMAGE.last("USER").text == "10001"
+    assert "--uid 10001 " in IMAGE.last("RUN").text
+    assert re.fullmatch(r"python:3\.\d+-slim", FILE.arguments["PYTHON_IMAGE"])
 
 
 def test_what_it_copies_is_not_kept_out():
     let_in = {line[1:] for line in (HERE / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {word.strip("*") for line in LINES if line.startswith("COPY") for word in line.split()[1:-1]}
+    copied = {word.strip("*") for each in IMAGE.all("COPY") for word in each.words[:-1]}
     assert copied == {"app", "requirements.txt", "wheels"} == let_in
 
 
@@ -53,14 +48,13 @@ def test_its_command_serves_what_it_copies_and_finds_itself_healthy(tmp_path: Pa
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    set_by_it = dict(word.split("=", 1) for word in instruction("ENV").split())
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COGNITO", "TEGATA"))}
-    environment = {**inherited, **set_by_it, **COGNITO, "ALB_ARNS": ARN, "TRUSTED_PEERS": "127.0.0.0/8"}
-    healthy = command(instruction("HEALTHCHECK"), port)
+    environment = {**inherited, **IMAGE.pairs("ENV"), **COGNITO, "ALB_ARNS": ARN, "TRUSTED_PEERS": "127.0.0.0/8"}
+    healthy = command(IMAGE.last("HEALTHCHECK").words, port)
     asked = subprocess.run(healthy, env=environment, capture_output=True, check=False)
     assert asked.returncode == 1
     with subprocess.Popen(
-        command(instruction("CMD"), port), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        command(IMAGE.last("CMD").words, port), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         try:
