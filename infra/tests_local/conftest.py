@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,9 @@ import pytest
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from local_aws.backs import Backs, running_backs  # noqa: E402
 from local_aws.cloudformation import Handler, Stack, stack_with  # noqa: E402
+from local_aws.instance import Instance, running_instance  # noqa: E402
 from tegata_infra.one_off_task import inline_source  # noqa: E402
 
 
@@ -43,4 +48,32 @@ def stack(handler: Handler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         # A session of this test's own, made ready here: threads that meet in a new one fail now and then.
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         boto3.client("ecs")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """Where Debian's nginx is."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip("nginx is not installed")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def backs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backs]:
+    """What nginx passes requests on to."""
+    with running_backs(tmp_path_factory.mktemp("authority")) as running:
+        yield running
+
+
+@pytest.fixture
+def instance(nginx: str, backs: Backs) -> Iterator[Instance]:
+    """Not below `tmp_path`: started by root, nginx works as nobody, who may not enter the folders above that."""
+    with tempfile.TemporaryDirectory(prefix="plan-b-") as root, running_instance(Path(root), nginx) as made:
+        bundle = made.root / "etc/pki/tls/certs/ca-bundle.crt"
+        bundle.parent.mkdir(parents=True)
+        shutil.copy(backs.authority, bundle)
         yield made

@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_aws.instance import Instance, running_instance
+from local_aws.backs import CERTIFIED, FIRST, SECOND, Backs
+from local_aws.instance import Instance
 from local_aws.metadata import Parameters
 from tegata_infra.proxy.user_data import Signal, build_user_data
 
-from tegata_credentials.testing.authority import Authority
-
 PARAMETER = "/plan-b/back-host"
-CERTIFIED = "back.plan-b.internal"
-FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 CLI = Path(__file__).parents[2] / ".venv/ministack/bin/aws"
-
-
-@dataclass(frozen=True, slots=True)
-class Backs:
-    """Two back load balancers with HTTPS that say where they are and what came; their port, and whose certificate."""
-
-    port: int
-    authority: Path
-
-
-class Back(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        oidc = self.headers.get("X-Amzn-Oidc-Data", "")
-        body = f"{self.connection.getsockname()[0]} {self.path} {oidc}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def backs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backs]:
-    authority = Authority(tmp_path_factory.mktemp("authority"))
-    context = authority.issue("back", CERTIFIED).context()
-    with (
-        ThreadingHTTPServer((FIRST, 0), Back) as first,
-        ThreadingHTTPServer((SECOND, first.server_port), Back) as second,
-    ):
-        for server in (first, second):
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield Backs(first.server_port, authority.root)
-        for server in (first, second):
-            server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def nginx() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip("nginx is not installed")
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    return found
-
-
-@pytest.fixture
-def instance(nginx: str, backs: Backs) -> Iterator[Instance]:
-    """Not below `tmp_path`: started by root, nginx works as nobody, who may not enter the folders above that."""
-    with (
-        tempfile.TemporaryDirectory(prefix="plan-b-") as root,
-        running_instance(Path(root), nginx) as made,
-    ):
-        bundle = made.root / "etc/pki/tls/certs/ca-bundle.crt"
-        bundle.parent.mkdir(parents=True)
-        shutil.copy(backs.authority, bundle)
-        yield made
 
 
 def user_data(instance: Instance, backs: Backs, log_group: str | None = None) -> str:
