@@ -33,6 +33,9 @@ Image = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+(:[A-Za-z0-9._-]+)?@sha256:[0-9a-f]{64}$")
 ]
 """An image by its digest: `latest`, or any other tag alone, may be another image tomorrow."""
+BackupVaultArn = Annotated[
+    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:backup:[a-z0-9-]+:[0-9]{12}:backup-vault:[A-Za-z0-9_-]{2,50}$")
+]
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 CognitoPrefix = Annotated[
     str, StringConstraints(pattern=r"^(?!.*(aws|amazon|cognito))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
@@ -145,6 +148,7 @@ class Owner(_Frozen):
     back_certificate_arn: CertificateArn | None = None
     image: Image | None = None
     alert_mail: MailAddress | None = None
+    backup_copy_vault_arn: BackupVaultArn | None = None
     cognito_domain_prefix: CognitoPrefix | None = None
     cognito_user_pool_id: str | None = Field(default=None, pattern=r"^[a-z0-9-]+_[A-Za-z0-9]+$")
     cognito_app_client_id: str | None = Field(default=None, pattern=r"^[a-z0-9]{1,128}$")
@@ -231,6 +235,7 @@ VARIABLES: Mapping[str, str] = {
     "IMAGE_URI": "image",
     "FASTAPI_APP_IMAGE_URI": "image",
     "ALERT_MAIL": "alert_mail",
+    "BACKUP_COPY_VAULT_ARN": "backup_copy_vault_arn",
     "COGNITO_DOMAIN_PREFIX": "cognito_domain_prefix",
     "COGNITO_USER_POOL_ID_ENV": "cognito_user_pool_id",
     "COGNITO_APP_CLIENT_ID_ENV": "cognito_app_client_id",

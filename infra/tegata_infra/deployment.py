@@ -11,14 +11,18 @@ from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
 from tegata_infra.config import Config
+from tegata_infra.dashboard import DashboardStack
 from tegata_infra.data import DataStack
 from tegata_infra.edge import EdgeStack
 from tegata_infra.images import RepositoryStack
 from tegata_infra.network import NetworkStack
+from tegata_infra.observability import ObservabilityStack
 from tegata_infra.plan_c import PlanCEdgeStack, PlanCServiceStack
 from tegata_infra.proxy.stack import ProxyStack
+from tegata_infra.records import RecordsStack
 from tegata_infra.secrets import SecretsStack
 from tegata_infra.service import ServiceStack
+from tegata_infra.serving import Serving
 
 INFRA = Path(__file__).resolve().parent.parent
 
@@ -40,12 +44,23 @@ def add_stacks(app: cdk.App, config: Config) -> None:
         data = DataStack(app, config, network)
         secrets = SecretsStack(app, config, network, data)
         edge = EdgeStack(app, config, network)
-        ServiceStack(app, config, network, edge, data=data, secrets=secrets)
+        service = ServiceStack(app, config, network, edge, data=data, secrets=secrets)
+        if config.observability.alarms:
+            told = ObservabilityStack(app, config, network, Serving.of_tegata(edge, service), data)
+            records = RecordsStack(app, config, told, data=data, secrets=secrets)
+            DashboardStack(app, config, [*told.rows, *records.rows], [*told.alarm_names, *records.alarm_names])
     if config.deployment == "plan-b":
         images = RepositoryStack(app, config)
-        ProxyStack(app, config, network, images.repository)
+        chain = ProxyStack(app, config, network, images.repository)
+        if config.observability.alarms:
+            told = ObservabilityStack(app, config, network, Serving.of_chain(chain))
+            DashboardStack(app, config, told.rows, told.alarm_names)
     if config.deployment == "plan-c":
-        PlanCServiceStack(app, config, network, PlanCEdgeStack(app, config, network))
+        front = PlanCEdgeStack(app, config, network)
+        application = PlanCServiceStack(app, config, network, front)
+        if config.observability.alarms:
+            told = ObservabilityStack(app, config, network, Serving.of_plan_c(front, application))
+            DashboardStack(app, config, told.rows, told.alarm_names)
 
 
 def _read_context(config: Config) -> dict[str, Any]:

@@ -31,7 +31,7 @@ DEV: dict[str, Any] = {
     "cache": None,
     "service": {"cpu": 256, "memory_mib": 512, "fewest_tasks": 1, "most_tasks": 2, "tracing": False},
     "secrets": {"replica_region": None},
-    "observability": {"log_days": 7, "trail": False, "backup_vault": False},
+    "observability": {"log_days": 7, "alarms": False, "trail": False, "backup_vault": False},
 }
 """The small budget: one of everything."""
 

@@ -49,7 +49,8 @@ class Front:
         """
         self.access_logs = _add_bucket(stack)
         self.load_balancer = _add_load_balancer(stack, network, self.access_logs)
-        self.listener = _add_listeners(self.load_balancer, find_certificate(stack), action)
+        self.certificate = find_certificate(stack)
+        self.listener = _add_listeners(self.load_balancer, self.certificate, action)
         limits = (*rates, Rate("rate-of-all", stack.config.edge.rate_limit))
         self.web_acl = add_web_acl(stack, self.load_balancer.load_balancer_arn, limits, network.logs_key)
         add_record(stack, self.load_balancer)

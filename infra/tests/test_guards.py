@@ -36,6 +36,7 @@ GUARDS: tuple[Guard, ...] = (
     keeping.check_rotations,
     keeping.check_protection,
     shape.check_sizes,
+    shape.check_small,
     shape.check_references,
     shape.check_lookups,
     shape.check_assets,

@@ -262,6 +262,12 @@ CASES: dict[str, tuple[Callable[[Assembly], list[str]], str, Change, str]] = {
         add("AWS::SSM::Parameter", Value="word " * 200_001),
         "bytes",
     ),
+    "a template that needs a bucket": (
+        shape.check_small,
+        "Service",
+        add("AWS::SSM::Parameter", Value="word " * 10_000),
+        "bytes",
+    ),
     "too many resources": (
         shape.check_sizes,
         "Service",

@@ -22,7 +22,7 @@ NO_SECRETS = re.compile(
     r"""(Arn|Id|Ids|Name|Names|Type|Mode|Method|Methods|Length|Days|Policy|Policies|Rotation|Expires?In|Characters|Url|Uri
     |Endpoint|Header|Scopes?|Flows?|Validity|Units?|Version|Stages?|Enabled|Protection|Revocation|Description|File
     |Key|Lambda|Rules|Action|Config|Configuration|Statement|Count|Age|Ttl|Seconds|Schedule|Users?|Rotated|Plans?|Options
-    |Limit|Template)$""",
+    |Limit|Template|Issuer|Audience)$""",
     re.VERBOSE,
 )
 """Last words of properties that talk about a secret and hold none: SecretArn, TokenValidityUnits, PasswordLength."""
@@ -93,7 +93,8 @@ def _check_properties(properties: Any) -> Iterator[str]:
         where = ".".join(path)
         if isinstance(value, dict) and "Fn::Join" in value:
             yield from (f"{where} has {words}" for words in _look_shapes(render(value)))
-        if isinstance(value, dict) and {"Name", "Value"} <= value.keys() and isinstance(value["Name"], str):
+        named = isinstance(value, dict) and {"Name", "Value"} <= value.keys() and isinstance(value["Name"], str)
+        if named and "Dimensions" not in path:
             yield from _check_named(where, value["Name"], render(value["Value"]))
         if not isinstance(value, str) or not path or _REFERENCES & set(path):
             continue
@@ -159,6 +160,7 @@ _NOT_SECRETS = {
     "GenerateSecret",
     "GenerateStringKey",
     "HttpTokens",
+    "SECRETS",
     "SecretString",
     "SecretStringTemplate",
     "password_encryption",
