@@ -68,7 +68,8 @@ class ProxyStack(TegataStack):
         self.host = self.say_or_ask("DomainName", config.owner.domain_name)
         self.back_name = f"back.{self.host}"
         self.user_pool = add_user_pool(self, self.host)
-        self.back, self.targets = add_back(self, network, self._find_back_certificate())
+        self.back_certificate = self._find_back_certificate()
+        self.back, self.targets = add_back(self, network, self.back_certificate)
         self.parameter = ssm.StringParameter(
             self,
             "BackHost",
