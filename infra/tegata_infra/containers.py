@@ -280,7 +280,21 @@ def add_service(
         propagate_tags=ecs.PropagatedTagSource.SERVICE,
     )
     cdk.Tags.of(service).add("Name", name)
+    if stack.config.service.execute_command:
+        _acknowledge_shell(stack, task)
     return service
+
+
+def _acknowledge_shell(stack: TegataStack, task: ecs.FargateTaskDefinition) -> None:
+    group = stack.node.find_child("Shells").node.default_child
+    assert isinstance(group, cdk.CfnElement)
+    account = stack.config.owner.account or "<AWS::AccountId>"
+    streams = f"arn:aws:logs:{stack.region}:{account}:log-group:<{stack.get_logical_id(group)}>:*"
+    acknowledge(
+        task.task_role.node.find_child("DefaultPolicy"),
+        "a shell for an incident: Systems Manager's channels have no names, and what is typed is logged",
+        *(f"AwsSolutions-IAM5[Resource::{each}]" for each in ("*", streams)),
+    )
 
 
 def add_scaling(

@@ -1,0 +1,111 @@
+"""The front and the service with what a deployer may say otherwise: zone, certificate, image, a shell, ARM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tegata_infra.config import Config
+from tegata_infra.deployment import build_app
+from tegata_infra.environments import load_config
+from tegata_infra.service_environment import size_pool
+from tegata_infra.synthesis import synthesize
+
+from .templates import Assembly, Resource
+
+IMAGE = "registry.example.com/tegata@sha256:" + "a" * 64
+CERTIFICATE = "arn:aws:acm:ap-northeast-1:111111111111:certificate/12345678-90ab-cdef-1234-567890abcdef"
+SAID = {
+    "DOMAIN_NAME": "id.example.com",
+    "HOSTED_ZONE_ID": "Z0123456789",
+    "IMAGE_URI": IMAGE,
+}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """Everything is said in variables, and more is wanted of the service."""
+    directory = tmp_path_factory.mktemp("said")
+    service = {"architecture": "arm64", "execute_command": True, "tracing": False}
+    config: Config = load_config("idp", "production", SAID, service=service)
+    build_app(config, directory).synth()
+    return Assembly.read(directory)
+
+
+def listener(assembly: Assembly) -> Resource:
+    return assembly.one("AWS::ElasticLoadBalancingV2::Listener", Port=443)
+
+
+def parameters(assembly: Assembly) -> set[str]:
+    return {name for template in assembly.templates.values() for name in template.get("Parameters", {})}
+
+
+def test_what_was_said_is_not_asked_again(said: Assembly) -> None:
+    assert parameters(said).isdisjoint({"Image", "DomainName", "CertificateArn", "CollectorImage"})
+
+
+def test_a_zone_makes_the_certificate_and_the_name(said: Assembly) -> None:
+    certificate = said.one("AWS::CertificateManager::Certificate")
+    assert (certificate["DomainName"], certificate["ValidationMethod"]) == ("id.example.com", "DNS")
+    assert certificate["DomainValidationOptions"] == [{"DomainName": "id.example.com", "HostedZoneId": "Z0123456789"}]
+    assert said.find(certificate.stack, listener(said)["Certificates"][0]["CertificateArn"]) == certificate
+    record = said.one("AWS::Route53::RecordSet")
+    assert (record["Name"], record["Type"], record["HostedZoneId"]) == ("id.example.com.", "A", "Z0123456789")
+    assert "AliasTarget" in record.properties
+
+
+def test_the_image_that_was_named_runs_in_every_task(said: Assembly) -> None:
+    tasks = said.all("AWS::ECS::TaskDefinition")
+    assert {container["Image"] for task in tasks for container in task["ContainerDefinitions"]} == {IMAGE}
+    assert {task["RuntimePlatform"]["CpuArchitecture"] for task in tasks} == {"ARM64"}
+
+
+def test_without_traces_nothing_of_them_is_there(said: Assembly) -> None:
+    task = said.one("AWS::ECS::TaskDefinition", Family="idp-server-task")
+    (container,) = task["ContainerDefinitions"]
+    assert not [each["Name"] for each in container["Environment"] if each["Name"].startswith("OTEL_")]
+    assert "xray:" not in str([policy.body for policy in said.all("AWS::IAM::Policy")])
+
+
+def test_a_shell_for_an_incident_is_written_down(said: Assembly) -> None:
+    service = said.one("AWS::ECS::Service", ServiceName="idp-server-service")
+    assert service["EnableExecuteCommand"] is True
+    cluster = said.one("AWS::ECS::Cluster")
+    record = cluster["Configuration"]["ExecuteCommandConfiguration"]
+    assert record["Logging"] == "OVERRIDE"
+    group = said.find(cluster.stack, record["LogConfiguration"]["CloudWatchLogGroupName"])
+    assert group is not None
+    assert (group["LogGroupName"], "KmsKeyId" in group.properties) == ("/ecs/idp-server/shells", True)
+    task = said.one("AWS::ECS::TaskDefinition", Family="idp-server-task")
+    assert task["ContainerDefinitions"][0]["ReadonlyRootFilesystem"] is False
+
+
+def test_a_zone_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="HOSTED_ZONE_ID without DOMAIN_NAME"):
+        synthesize("plan-c", "dev", tmp_path, owner={"hosted_zone_id": "Z0123456789"})
+
+
+def test_a_certificate_that_was_named_is_taken_although_there_is_a_zone(tmp_path: Path) -> None:
+    owner = {"hosted_zone_id": "Z0123456789", "domain_name": "id.example.com", "certificate_arn": CERTIFICATE}
+    synthesize("plan-c", "dev", tmp_path, owner=owner)
+    assembly = Assembly.read(tmp_path)
+    assert listener(assembly)["Certificates"] == [{"CertificateArn": CERTIFICATE}]
+    assert assembly.all("AWS::CertificateManager::Certificate") == []
+    assert len(assembly.all("AWS::Route53::RecordSet")) == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "pool"),
+    [({}, 3), ({"cpu": 1024}, 7), ({"most_tasks": 2}, 10), ({"cpu": 4096, "most_tasks": 10}, 1)],
+    ids=str,
+)
+def test_the_pool_is_what_the_database_has_for_each_process(service: Mapping[str, Any], pool: int) -> None:
+    assert size_pool(load_config("idp", "production", {}, service=service), 200) == pool
+
+
+def test_more_processes_than_connections_are_refused() -> None:
+    config = load_config("idp", "production", {}, service={"cpu": 4096, "most_tasks": 20})
+    with pytest.raises(ValueError, match="160 processes are too many for 200 connections"):
+        size_pool(config, 200)
