@@ -24,7 +24,7 @@ TYPED: dict[str, dict[str, Any]] = {
     },
     "application": {"registryName": "examplecorp", "parts": "all", "imageDigest": DIGEST},
 }
-_KINDS = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}
+_KINDS: dict[str, Any] = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}
 
 
 def object_id(name: str) -> str:

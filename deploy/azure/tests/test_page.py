@@ -62,8 +62,8 @@ def test_every_parameter_on_the_page_is_taken_by_its_template(heading: str, tmp_
             assert azure.shell("bash", "-c", line).returncode == 0
     created = [line for line, _ in azure.said if "create" in line and "deployment" in line]
     assert created
-    for line in created:
-        _deploy(line)
+    for words in created:
+        _deploy(words)
 
 
 def _deploy(line: list[str]) -> None:

@@ -93,7 +93,9 @@ def _single(rule: Mapping[str, Any], value: Any, place: str) -> Iterator[str]:
         yield from _of_class(rule["type"], value, place)
     elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
         yield f"{place}: {value!r} is no {rule['type']}"
-    elif "values" in rule and value.lower() not in map(str.lower, rule["values"]):  # as Microsoft's libraries compare
+    elif "values" in rule and str(value).lower() not in map(
+        str.lower, rule["values"]
+    ):  # as Microsoft's libraries compare
         yield f"{place}: {value!r} is none of {', '.join(rule['values'])}"
     elif not rule.get("least", value) <= value <= rule.get("most", value):
         yield f"{place}: {value!r} is out of bounds"
