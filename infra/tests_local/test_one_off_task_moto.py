@@ -13,11 +13,10 @@ from moto import mock_aws
 
 @pytest.fixture
 def event(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What CloudFormation sends of a stack, a subnet, a cluster and a task definition in moto."""
-    for name in ("AWS_ENDPOINT_URL_ECS", "AWS_ENDPOINT_URL_CLOUDFORMATION"):
-        monkeypatch.delenv(name)
+    """What CloudFormation sends of a subnet, a cluster and a task definition in moto."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL_ECS")
     with mock_aws():
-        ecs, ec2, stacks = boto3.client("ecs"), boto3.client("ec2"), boto3.client("cloudformation")
+        ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
         ecs.create_cluster(clusterName="idp-server")
         ecs.register_task_definition(
             family="idp-server-migrate",
@@ -27,11 +26,9 @@ def event(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, A
             memory="512",
             containerDefinitions=[{"name": "tegata", "image": "tegata", "cpu": 256, "memory": 512}],
         )
-        template = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
-        name = stacks.create_stack(StackName="TegataService", TemplateBody=template)["StackId"]
         subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
         properties = {"Cluster": "idp-server", "TaskDefinition": "idp-server-migrate", "Subnets": [subnet]}
-        yield {**stack.event(**properties), "StackId": name}
+        yield stack.event(**properties)
 
 
 def test_the_task_is_the_one_that_was_asked_for(stack: Stack, event: dict[str, Any]) -> None:
