@@ -16,6 +16,7 @@ from tegata.crypto.envelope import Envelope, new_master_key
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.durable import DurableDatabase
+from tegata.testing.warm_starts import WarmPopen
 from tegata_credentials.testing import free_port
 
 from .redemption import BASE_URL, Clients, House, Ledger, furnish
@@ -68,7 +69,7 @@ async def serving_on(
         **{f"TEGATA_DATABASE_{name.upper()}": value for name, value in settings.items()},
     }
     with log.open("wb") as sink:
-        process = subprocess.Popen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
+        process = WarmPopen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
     clients = Clients(f"http://127.0.0.1:{port}", Ledger())
     serving = Serving(durable, database, houses, clients, process, log)
     try:

@@ -22,6 +22,7 @@ from tegata.crypto.envelope import new_master_key
 from tegata.flows.admin.key_schedule import ScheduledKey, ScheduleReport
 from tegata.flows.admin.keys import NoSuchTenant
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.warm_starts import run_to_its_end
 
 TEGATA = Path(sys.executable).parent / "tegata"
 MASTER_KEY = new_master_key()
@@ -66,13 +67,10 @@ def tegata(database: MigratedDatabase, settings: dict[str, str]) -> Run:
 
 def process(settings: dict[str, str], *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in (settings | changed).items() if value}
-    return subprocess.run(
+    return run_to_its_end(
         [str(TEGATA), *words],
         env=environment | {"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
 
 

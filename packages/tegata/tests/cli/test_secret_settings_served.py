@@ -26,6 +26,7 @@ from tegata.postgres.bootstrap import Plan, bootstrap
 from tegata.postgres.bootstrap_pairs import LOGIN_PAIRS
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 from tegata_credentials.testing import free_port
 from tegata_credentials.testing.leaks import find_leaks
 from tegata_credentials.testing.outputs import keep, remember
@@ -86,13 +87,10 @@ class Site:
             return cursor.fetchall() if cursor.description else []
 
     def tegata(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        done = run_to_its_end(
             [str(TEGATA), *words],
             env=self.environment | changed,
-            capture_output=True,
-            text=True,
             timeout=120,
-            check=False,
         )
         self.leaves_nothing_in(done.stdout + done.stderr)
         return done
@@ -202,7 +200,7 @@ def served(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         assert done.returncode == 0, done.stderr
     port, log = free_port(), tmp_path / "log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
+        process = WarmPopen(
             [str(TEGATA), "serve"],
             env=site.environment | {"TEGATA_PORT": str(port)},
             stdout=sink,

@@ -17,6 +17,7 @@ import pytest
 
 from tegata.crypto.envelope import new_master_key
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.warm_starts import WarmPopen
 
 TEGATA = Path(sys.executable).parent / "tegata"
 PATIENCE_SECONDS = 60
@@ -77,7 +78,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         log = tmp_path / f"log-{len(started)}"
         environment = {"PATH": os.environ["PATH"], "TEGATA_PORT": str(port), "TEGATA_HOME": str(tmp_path / "home")}
         with log.open("wb") as sink:
-            process = subprocess.Popen(
+            process = WarmPopen(
                 [str(TEGATA), *words], env=environment | settings, stdout=sink, stderr=subprocess.STDOUT
             )
         started.append(Running(process, f"http://127.0.0.1:{port}", log))

@@ -17,6 +17,7 @@ import pytest
 
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 
 Rows = list[tuple[object, ...]]
 TEGATA = Path(sys.executable).parent / "tegata"
@@ -51,7 +52,7 @@ def workers(
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Start so many; whoever still runs at the end is killed."""
     started = [
-        subprocess.Popen(
+        WarmPopen(
             [str(TEGATA), "worker"],
             env=environment(target, home) | variables,
             stdout=subprocess.PIPE,
@@ -149,13 +150,10 @@ def test_a_run_that_does_not_end_holds_up_no_shutdown(database: MigratedDatabase
 
 def test_once_does_everything_and_ends(database: MigratedDatabase, tmp_path: Path) -> None:
     for _ in range(2):
-        ended = subprocess.run(
+        ended = run_to_its_end(
             [str(TEGATA), "worker", "--once"],
             env=environment(database.maintenance, tmp_path),
-            capture_output=True,
-            text=True,
             timeout=60,
-            check=False,
         )
         assert ended.returncode == 0, ended.stderr
         done = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -164,13 +162,10 @@ def test_once_does_everything_and_ends(database: MigratedDatabase, tmp_path: Pat
 
 def test_a_chore_that_failed_is_seen_in_the_exit_status(database: MigratedDatabase, tmp_path: Path) -> None:
     run(database.admin, "drop function tegata.add_audit_partition(timestamptz, integer)")
-    ended = subprocess.run(
+    ended = run_to_its_end(
         [str(TEGATA), "worker", "--once"],
         env=environment(database.maintenance, tmp_path),
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "migrate it" in ended.stdout

@@ -24,6 +24,7 @@ from tegata.crypto.envelope import new_master_key
 from tegata.postgres.bootstrap import FIRST_LOGINS, Plan, bootstrap
 from tegata.postgres.bootstrap_pairs import ROTATOR
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 from tegata_credentials.testing import free_port
 from tegata_credentials.testing.outputs import keep, remember
 from tegata_credentials.testing.secrets_manager import StandIn
@@ -145,13 +146,10 @@ class Installation:
 
     def command(self, *words: str, fine: Collection[int] = (OK,)) -> str:
         """Run a command as the operator; return what it printed. `fine`: how it may end."""
-        done = subprocess.run(
+        done = run_to_its_end(
             [str(TEGATA), *words],
             env=self.environment(OPERATOR),
-            capture_output=True,
-            text=True,
             timeout=PATIENCE_SECONDS,
-            check=False,
         )
         self._keep_said(done.stdout + done.stderr)
         assert done.returncode in fine, done.stderr
@@ -199,7 +197,7 @@ class Served:
     def start(self) -> None:
         """Start it; return when it serves."""
         with self.log.open("ab") as sink:
-            self.process = subprocess.Popen(
+            self.process = WarmPopen(
                 [str(TEGATA), "serve"],
                 env=self.installation.environment(SERVER, **self.changed),
                 stdout=sink,

@@ -23,6 +23,7 @@ from tegata.cli.main import app
 from tegata.postgres.bootstrap import Plan, bootstrap
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.password_server import HOST, PasswordCluster, password_cluster
+from tegata.testing.warm_starts import WarmPopen
 from tegata_credentials.rotation.file_store import FileVersions
 from tegata_credentials.rotation.postgres import LoginPair
 from tegata_credentials.rotation.postgres.setup import setup_statements
@@ -121,7 +122,7 @@ class Place:
 
     def start(self, *words: str, **changed: str) -> subprocess.Popen[str]:
         """Start a command as a process."""
-        return subprocess.Popen(
+        return WarmPopen(
             [str(TEGATA), *words],
             env=self.environment(**changed),
             stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from tegata.cli.failures import CommandFailure
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 from tegata_credentials.token_state import HiddenText
 
 from .conftest import TEGATA, Place
@@ -107,7 +108,7 @@ def test_each_access_and_change_is_a_line_on_standard_error_without_a_value(plac
 def test_a_command_that_logs_in_with_a_secret_tells_of_that_access(place: Place) -> None:
     assert place.run("secrets", "create", "maintenance-database", "--at", place.address).exit_code == 0
     words = [str(TEGATA), "keys", "list", "--tenant", "nobody"]
-    done = subprocess.run(words, env=place.environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = run_to_its_end(words, env=place.environment(), timeout=60)
     assert "there is no tenant nobody" in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if " secret.read " in line]
     assert f" secret=file:{place.directory}/maintenance " in line
@@ -226,7 +227,7 @@ def test_rollback_asks_at_a_terminal(made: Place, answer: str, status: int) -> N
     before = holders(made)
     outside, inside = pty.openpty()
     try:
-        process = subprocess.Popen(
+        process = WarmPopen(
             [str(TEGATA), "secrets", "rollback", "database"],
             stdin=inside,
             stdout=subprocess.PIPE,
