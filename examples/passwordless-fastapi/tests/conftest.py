@@ -14,8 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tegata.postgres.embedded import EmbeddedPostgres
-from tegata.testing.clusters import fastest_directory
+from tegata.testing.clusters import QuickPostgres, fastest_directory
 from tegata_credentials.testing import Laboratory, free_port, server_settings
 
 EXAMPLE = Path(__file__).parents[1]
@@ -29,7 +28,7 @@ sys.path.insert(0, str(EXAMPLE))
 def running(bindir: Path | None, settings: dict[str, str]) -> Iterator[str]:
     """Run a server with the example's table and the role `appuser`; gives its socket's connection string."""
     directory = tempfile.mkdtemp(prefix="passwordless-", dir=fastest_directory())
-    server = EmbeddedPostgres(Path(directory, "pg"), bindir=bindir, durable=False, settings=settings)
+    server = QuickPostgres(Path(directory, "pg"), bindir=bindir, durable=False, settings=settings)
     try:
         found = server.start()
         conninfo = f"host={found.host} port={settings['port']} user={found.user} dbname=postgres"

@@ -16,9 +16,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
-from tegata.testing.clusters import fastest_directory
+from tegata.testing.clusters import QuickPostgres, fastest_directory
 from tegata_credentials.testing import Endpoint, Laboratory, server_settings
 from tegata_credentials.testing.secrets_manager import StandIn
 
@@ -74,13 +73,13 @@ def servers(laboratory: Laboratory) -> Iterator[Callable[..., JudgedServer]]:
     """Start a PostgreSQL of this name when it is first asked for."""
     if not POSTGRES_15.exists():
         pytest.skip("PostgreSQL 15 is not installed")
-    started: dict[str, tuple[EmbeddedPostgres, str, JudgedServer]] = {}
+    started: dict[str, tuple[QuickPostgres, str, JudgedServer]] = {}
 
     def start(name: str, host: str = "127.0.0.1") -> JudgedServer:
         if name not in started:
             settings, endpoint = server_settings(laboratory, name, host=host)
             directory = tempfile.mkdtemp(prefix="laboratory-", dir=fastest_directory())
-            server = EmbeddedPostgres(
+            server = QuickPostgres(
                 Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings | {"max_connections": "150"}
             )
             found = server.start()

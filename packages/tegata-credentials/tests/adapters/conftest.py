@@ -26,9 +26,8 @@ from cryptography.x509.oid import NameOID
 from psycopg import sql
 from sqlalchemy import text
 
-from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
-from tegata.testing.clusters import fastest_directory
+from tegata.testing.clusters import QuickPostgres, fastest_directory
 from tegata_credentials import SyncTokenSource, Token, TokenSource
 from tegata_credentials.asyncpg import connect as asyncpg_connect
 from tegata_credentials.asyncpg import create_pool
@@ -106,7 +105,7 @@ class Server:
         self.execute(sql.SQL("alter role app password {}").format(sql.Literal(password)))
 
 
-def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bool) -> tuple[EmbeddedPostgres, Server]:
+def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bool) -> tuple[QuickPostgres, Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -117,7 +116,7 @@ def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bo
     if tls:
         certificate, key = authority.issue(ELSEWHERE)
         settings |= {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
-    server = EmbeddedPostgres(directory / "pg", bindir=bindir, durable=False, settings=settings)
+    server = QuickPostgres(directory / "pg", bindir=bindir, durable=False, settings=settings)
     admin = replace(server.start(), port=port)
     made = Server(admin, authority.root, server.log_file)
     made.execute("create role app login")

@@ -18,8 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import QuickPostgres
 from tegata_credentials.errors import SecretNotFound
 from tegata_credentials.rotation.ports import Versions
 from tegata_credentials.rotation.postgres import Administrator, AlternatingUsers, LoginPair, Proof, SingleUser
@@ -56,7 +56,7 @@ class Server:
     """One PostgreSQL, and every password that was used on it."""
 
     version: int
-    process: EmbeddedPostgres
+    process: QuickPostgres
     admin: ConnectionTarget
     secrets: set[str] = field(default_factory=set, repr=False)
     _kept: Any = None
@@ -119,7 +119,7 @@ def start(version: int, directory: Path, authority: Authority) -> Server:
     if version == 15:
         certificate = authority.issue("server", ELSEWHERE, HOST)
         settings |= {"ssl": "on", "ssl_cert_file": str(certificate.certificate), "ssl_key_file": str(certificate.key)}
-    process = EmbeddedPostgres(directory / "pg", bindir=_binaries(version), durable=False, settings=settings)
+    process = QuickPostgres(directory / "pg", bindir=_binaries(version), durable=False, settings=settings)
     server = Server(version, process, replace(process.start(), port=port))
     return server
 

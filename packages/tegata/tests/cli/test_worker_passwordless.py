@@ -18,9 +18,10 @@ import psycopg
 import pytest
 
 from tegata.postgres.bootstrap import MAINTENANCE, bootstrap
-from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.migrate import migrate
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.clusters import QuickPostgres
+from tegata.testing.warm_starts import WarmPopen
 from tegata_credentials.testing import Laboratory, server_settings
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
@@ -55,7 +56,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     directory = tempfile.mkdtemp(prefix="tegata-judged-")
     with Laboratory() as lab:
         settings, endpoint = server_settings(lab, "writer")
-        server = EmbeddedPostgres(Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings)
+        server = QuickPostgres(Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings)
         try:
             socket = replace(server.start(), port=endpoint.port)
             bootstrap(socket)
@@ -80,7 +81,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 def test_a_worker_outlives_its_tokens_and_shows_none(judged: Judged) -> None:
     judged.lab.issuer.lifetime_seconds = 2
-    process = subprocess.Popen(
+    process = WarmPopen(
         [str(TEGATA), "worker"], env=judged.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:

@@ -26,14 +26,15 @@ from tegata.crypto.envelope import new_master_key
 from tegata.identifiers import TenantId
 from tegata.postgres.bootstrap import bootstrap
 from tegata.postgres.changes import ChangeListener
-from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.postgres.engine import Database, PoolLimits
 from tegata.postgres.migrate import migrate, pending
 from tegata.postgres.passwords import Identity, IssuedPasswords
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import Unavailable
+from tegata.testing.clusters import QuickPostgres
 from tegata.testing.records import inhabit
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 from tegata_credentials.testing import REGION, Endpoint, Laboratory, free_port, server_settings
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +70,7 @@ def made() -> Iterator[Judged]:
     directory = tempfile.mkdtemp(prefix="tegata-judged-")
     with Laboratory() as lab:
         settings, endpoint = server_settings(lab, "writer")
-        server = EmbeddedPostgres(Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings)
+        server = QuickPostgres(Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings)
         try:
             found = replace(server.start(), port=endpoint.port)
             bootstrap(found)
@@ -256,9 +257,7 @@ class Commands:
     environment: dict[str, str]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(TEGATA), *words], env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        return run_to_its_end([str(TEGATA), *words], env=self.environment, timeout=120)
 
 
 async def test_the_commands_and_the_server_hold_no_password(judged: Judged, tmp_path: Path) -> None:
@@ -288,9 +287,7 @@ async def test_the_commands_and_the_server_hold_no_password(judged: Judged, tmp_
         assert done.returncode == 0, (words, said)
     log = tmp_path / "log"
     with log.open("wb") as sink:
-        server = subprocess.Popen(
-            [str(TEGATA), "serve"], env=commands.environment, stdout=sink, stderr=subprocess.STDOUT
-        )
+        server = WarmPopen([str(TEGATA), "serve"], env=commands.environment, stdout=sink, stderr=subprocess.STDOUT)
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
             answer = await until_answered(http, server, log)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, OWNER, bootstrap
-from tegata.postgres.embedded import EmbeddedPostgres
+from tegata.postgres.embedded import EmbeddedPostgres, ServerAccount
 from tegata.postgres.migrate import migrate
 from tegata.postgres.target import ConnectionTarget
 from tegata_credentials.testing.outputs import keep
@@ -43,6 +46,31 @@ class MigratedDatabase:
         )
 
 
+class QuickPostgres(EmbeddedPostgres):
+    """An `EmbeddedPostgres` whose data directory is a copy: initdb runs once in a process for each installation."""
+
+    def _make_cluster(self, bindir: Path, account: ServerAccount) -> None:
+        made = _made_clusters() / bindir.as_posix().strip("/").replace("/", "-")
+        if not made.exists():
+            super()._make_cluster(bindir, account)
+            _copy(self._data, made)
+        else:
+            _copy(made, self._data)
+
+
+@cache
+def _made_clusters() -> Path:
+    """Where the fresh clusters are that others are copied from; removed when the process ends."""
+    directory = tempfile.mkdtemp(prefix="tegata-initdb-", dir=fastest_directory())
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+def _copy(source: Path, target: Path) -> None:
+    # Owners and modes too, which shutil would not keep.
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)  # noqa: S603, S607 - our own directories
+
+
 class Cluster:
     """A PostgreSQL server that keeps nothing. Databases are copies of a migrated template and take milliseconds."""
 
@@ -51,9 +79,7 @@ class Cluster:
         self.bindir = bindir
         self.settings = {"max_connections": "200", **(settings or {})}
         self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=fastest_directory())
-        self._server = EmbeddedPostgres(
-            Path(self._directory, "pg"), bindir=bindir, durable=False, settings=self.settings
-        )
+        self._server = QuickPostgres(Path(self._directory, "pg"), bindir=bindir, durable=False, settings=self.settings)
         self._numbers = itertools.count(1)
         self._template_is_made = False
         self._admin: ConnectionTarget | None = None
