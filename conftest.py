@@ -6,6 +6,7 @@ It stands at the top because with several workers only this file is read by the 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -138,6 +139,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     twice = [name for name, times in names.items() if times > 1]
     if twice:
         raise pytest.UsageError(f"several tests have one name: {', '.join(twice)}")
+
+
+def pytest_collection_finish() -> None:
+    """Take what stays until the end, modules and thousands of tests, out of what is searched for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
