@@ -55,16 +55,12 @@ def test(environment: Environment) -> None:
     except SetupError as error:
         announce(str(error))
         missing.append(("npm", "openid-client and jose"))
-    try:
-        apart.prepare(environment, "ministack")
-    except SetupError as error:
-        announce(str(error))
-        missing.append(("ministack", "IAM policies enforced"))
-    try:
-        apart.prepare(environment, "charts")
-    except SetupError as error:
-        announce(str(error))
-        missing.append(("Helm's engine", "the Helm chart"))
+    for purpose, tests in apart.TESTED.items():
+        try:
+            apart.prepare(environment, purpose)
+        except SetupError as error:
+            announce(str(error))
+            missing.append((purpose, tests))
     for name, tests in missing:
         announce(f"{name} is missing, so these tests will be skipped: {tests}")
     if not missing:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from .environment import QUIET, Environment, announce, run
 
-PURPOSES = ("ministack", "infra", "checkov", "charts")
+TESTED = {
+    "ministack": "IAM policies enforced",
+    "checkov": "what is unsafe in templates",
+    "charts": "the Helm chart",
+}
+"""What tests use if it can be had, and which."""
+
+PURPOSES = (*TESTED, "infra")
 
 
 class Apart(Environment):
