@@ -38,7 +38,7 @@ def build(dockerfile: Dockerfile, tmp_path_factory: pytest.TempPathFactory) -> B
         pytest.skip(reason)
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "image"
-    build = Build(dockerfile, ROOT, shared, from_registry="TEGATA_IMAGE_FROM_REGISTRY" in os.environ)
+    build = Build(dockerfile, ROOT, shared, from_registry=os.environ.get("TEGATA_TEST_IMAGE") == "registry")
     with open(shared.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "done").exists():

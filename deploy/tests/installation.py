@@ -27,7 +27,7 @@ class Installation:
         self.image, self.secrets, self.postgres, self.directory = image, secrets, postgres, directory
         self.ports = {name: free_port() for name in (*SERVERS, "nginx", "nginx-health")}
         self.url = f"https://localhost:{self.ports['nginx']}"
-        variables = {"TEGATA_NGINX_ADDRESS": "127.0.0.1", "TEGATA_BASE_URL": self.url}
+        variables = {"NGINX_ADDRESS": "127.0.0.1", "TEGATA_BASE_URL": self.url}
         self.file = ComposeFile(COMPOSE, variables)
         self.running: dict[str, Running] = {}
         self._numbers = itertools.count(1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets as random
+import shlex
 import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +93,17 @@ def test_somebody_signs_in_through_nginx_at_both_servers(up: Installation, passw
     # Queries hold codes and states.
     assert "code=" not in served
     assert "state=" not in served
+
+
+def test_the_page_ends_with_an_address_that_answers(up: Installation, password: str) -> None:
+    (line,) = re.findall(r"^curl (.*)$", PAGE.read_text(), re.MULTILINE)
+    there = {"deploy/compose/secrets": str(up.secrets), "https://localhost:8443": up.url}
+    for name, here in there.items():
+        assert name in line
+        line = line.replace(name, here)
+    done = subprocess.run(["curl", "-sS", "--fail", *shlex.split(line)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["issuer"] == f"{up.url}/shop"
 
 
 def test_a_server_that_is_replaced_is_not_missed(up: Installation, password: str) -> None:
