@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def find_shellcheck() -> str:
-    beside = Path(sys.executable).with_name("shellcheck")
-    found = str(beside) if beside.exists() else shutil.which("shellcheck")
+    found = shutil.which("shellcheck")
     if found is None:
         pytest.skip("shellcheck is not installed")
     return found

@@ -39,6 +39,7 @@ WANTED = (
     DebianPackage("nginx", ("nginx",), "the chain of Plan B, Tegata in containers"),
     DebianPackage("bubblewrap", ("bwrap",), "Tegata in containers"),
     DebianPackage("openssl", ("openssl",), "Tegata in containers"),
+    DebianPackage("shellcheck", ("shellcheck",), "the boot script of nginx's instances"),
     # Only spoken of: installing it would make and start a database of the machine's own.
     DebianPackage("postgresql-15", ("/usr/lib/postgresql/15/bin/postgres",), "the oldest PostgreSQL", False),
 )
