@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -146,10 +147,14 @@ def lay(requirements: Path, environment: Path) -> None:
 
 
 def _files(distribution: metadata.Distribution) -> Iterator[str]:
-    """Name what a distribution has below `site-packages`; scripts are none of the image's business."""
+    """Name what a distribution has below `site-packages`, compiled modules too; scripts are not wanted."""
     for file in distribution.files or ():
-        if ".." not in file.parts and Path(file.locate()).is_file():
-            yield str(file)
+        place = Path(file.locate())
+        if ".." in file.parts or not place.is_file():
+            continue
+        yield str(file)
+        if place.suffix == ".py" and Path(compiled := cache_from_source(str(place))).is_file():
+            yield str(Path(file).parent / "__pycache__" / Path(compiled).name)
 
 
 def _link(source: Path, target: Path) -> None:
