@@ -156,6 +156,10 @@ class Owner(_Frozen):
     nginx_image_id: ImageId | None = None
     issuer: str | None = Field(default=None, pattern=r"^https://[^\s?#]+$")
     audience: str | None = Field(default=None, pattern=r"^[!-~]{1,256}$")
+    database_resource_id: str | None = Field(default=None, pattern=r"^db-[A-Z0-9]+$")
+    """Of an instance that was restored and has taken the other's place: logins by IAM name it."""
+    migrate: bool = True
+    """Not on the way back to an older release, whose migrations do not know the newer schema."""
 
 
 class Config(_Frozen):
@@ -241,6 +245,8 @@ VARIABLES: Mapping[str, str] = {
     "COGNITO_APP_CLIENT_ID_ENV": "cognito_app_client_id",
     "COGNITO_REGION_ENV": "cognito_region",
     "NGINX_IMAGE_ID": "nginx_image_id",
+    "DATABASE_RESOURCE_ID": "database_resource_id",
+    "MIGRATE": "migrate",
     "TOKEN_ISSUER": "issuer",
     "TOKEN_AUDIENCE": "audience",
 }

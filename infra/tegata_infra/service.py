@@ -54,7 +54,7 @@ class _Shared:
 
 
 class ServiceStack(TegataStack):
-    """The cluster as `cluster`, the servers as `service`, the worker as `worker`; `migration` comes before both."""
+    """The cluster as `cluster`, the servers as `service`, the worker as `worker`; a bootstrap and a migration come before both."""
 
     def __init__(
         self,
@@ -85,13 +85,16 @@ class ServiceStack(TegataStack):
         )
         bootstrap, migration = self._define_bootstrap(), self._define_migration()
         tasks = OneOffTasks(self, network, self.cluster, [bootstrap, migration])
-        name = config.prefix
-        tasks.add("Bootstrap", bootstrap, name, BOOTSTRAP, self.log.log_group_name)
-        self.migration = tasks.add("Migrate", migration, name, ["migrate"], self.log.log_group_name)
         self.service = self._add_server()
         self.worker = self._add_worker()
         for service in (self.service, self.worker):
-            service.node.add_dependency(self.migration, self._shared.execution_role)
+            service.node.add_dependency(self._shared.execution_role)
+        if config.owner.migrate:
+            name = config.prefix
+            tasks.add("Bootstrap", bootstrap, name, BOOTSTRAP, self.log.log_group_name)
+            migration = tasks.add("Migrate", migration, name, ["migrate"], self.log.log_group_name)
+            for service in (self.service, self.worker):
+                service.node.add_dependency(migration)
 
     def _find_place(self) -> Place:
         data, owner = self._data, self.config.owner
@@ -158,19 +161,15 @@ class ServiceStack(TegataStack):
         environment = environment_of_migration(self.config, self._shared.place)
         return self._define("Migration", "migrate", ("migrate",), environment, role)
 
-    def _define_bootstrap(self) -> ecs.FargateTaskDefinition:
-        """Add the only task that logs in as the administrator. ECS reads the password, and for this task alone."""
+    def _define_bootstrap(self, start: Start, starter: iam.Role) -> ecs.FargateTaskDefinition:
         shared = self._shared
-        starter = containers.add_execution_role(self, "BootstrapExecutionRole", self._edge.repository, self.log)
-        let_decrypt(starter, self._data.administrator.secret_arn, self._data.database_key.key_arn)
-        administrator = self._import("Administrator", self._data.administrator)
         program = Program(
             name=self.config.prefix,
             image=shared.image,
-            entry_point=ENTRY_POINT,
-            command=BOOTSTRAP,
+            entry_point=start.entry_point,
+            command=start.command,
             environment=environment_of_bootstrap(self.config, shared.place, ADMINISTRATOR),
-            secrets={"PGPASSWORD": ecs.Secret.from_secrets_manager(administrator, "password")},
+            secrets=start.secrets,
         )
         return containers.add_task_definition(
             self,
@@ -182,10 +181,6 @@ class ServiceStack(TegataStack):
             log=shared.log,
             **SMALL,
         )
-
-    def _import(self, construct_id: str, secret: secretsmanager.ISecret) -> secretsmanager.ISecret:
-        """Return a secret as one without its key: whose policy would else come to depend on this stack."""
-        return secretsmanager.Secret.from_secret_complete_arn(self, construct_id, secret.secret_arn)
 
     def _define(
         self, construct_id: str, family: str, command: tuple[str, ...], environment: dict[str, str], role: iam.Role
@@ -215,7 +210,7 @@ class ServiceStack(TegataStack):
         """Add a role that may log in at the database as one of Tegata's roles, and as no other."""
         role = containers.add_role(self, construct_id, description)
         data = self._data
-        instances = [data.database.instance_resource_id]
+        instances = [self.config.owner.database_resource_id or data.database.instance_resource_id]
         if login == APPLICATION and data.replica is not None:
             instances.append(data.replica.instance_resource_id)
         role.add_to_policy(
@@ -237,24 +232,6 @@ class ServiceStack(TegataStack):
             # Below the role: so that whatever waits for the role waits for this, too.
             grant_read(role, role, [self._secrets.seed.held(self._secrets.api_credentials)])
         return role
-
-
-def let_decrypt(role: iam.Role, secret_arn: str, key_arn: str) -> None:
-    """Let ECS, as `role`, decrypt one secret, whose key is in another stack."""
-    stack = cdk.Stack.of(role)
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="DecryptSecret",
-            actions=["kms:Decrypt"],
-            resources=[key_arn],
-            conditions={
-                "StringEquals": {
-                    "kms:ViaService": f"secretsmanager.{stack.region}.{stack.url_suffix}",
-                    "kms:EncryptionContext:SecretARN": secret_arn,
-                }
-            },
-        )
-    )
 
 
 def find_image(stack: TegataStack, directory: Path, dockerfile: str) -> ecs.ContainerImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,23 @@ def test_more_processes_than_connections_are_refused() -> None:
     config = load_config("idp", "production", {}, service={"cpu": 4096, "most_tasks": 20})
     with pytest.raises(ValueError, match="160 processes are too many for 200 connections"):
         size_pool(config, 200)
+
+
+def test_on_the_way_back_to_an_older_release_nothing_is_migrated(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An older release's `tegata migrate` refuses a newer schema, and would fail the deployment."""
+    back = Assembly.read(synthesize("idp", "staging", tmp_path_factory.mktemp("back"), environ={"MIGRATE": "no"}))
+    assert back.all("Custom::OneOffTask") == []
+    assert len(back.all("AWS::ECS::Service")) == 2
+
+
+def test_after_a_restore_logins_name_the_instance_that_took_the_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    environ = {"DATABASE_RESOURCE_ID": "db-ABCDEFGHIJKL01234567890123"}
+    restored = Assembly.read(synthesize("idp", "dev", tmp_path_factory.mktemp("restored"), environ=environ))
+    logins = [
+        json.dumps(statement["Resource"])
+        for policy in restored.all("AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "rds-db:connect"
+    ]
+    assert len(logins) == 3
+    assert all(f"dbuser:{environ['DATABASE_RESOURCE_ID']}/tegata_" in login for login in logins)
