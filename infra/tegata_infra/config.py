@@ -259,4 +259,4 @@ def read_owner(environ: Mapping[str, str]) -> Owner:
     Raises:
         ValueError: something is malformed; the text names the field.
     """
-    return Owner(**{field: environ[name] for name, field in VARIABLES.items() if environ.get(name)})
+    return Owner.model_validate({field: environ[name] for name, field in VARIABLES.items() if environ.get(name)})
