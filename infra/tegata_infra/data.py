@@ -152,7 +152,9 @@ class DataStack(TegataStack):
         cdk.Tags.of(database).add("Name", name)
         acknowledge(database, PORT_REASON, "AwsSolutions-RDS11")
         if not config.multi_az:
-            acknowledge(database, "dev only: an outage of the zone stops development", "AwsSolutions-RDS3")
+            acknowledge(
+                database, "dev only: an outage of the zone stops development", "AwsSolutions-RDS3", "CKV_AWS_157"
+            )
         if not config.deletion_protection:
             acknowledge(database, "dev only: made and torn down at will", "AwsSolutions-RDS10")
         return database

@@ -148,7 +148,6 @@ class RotationFunction(Construct):
         acknowledge(self.function, "CDK itself says that a function comes after its role", "W3005")
         acknowledge(self.function, "its variables name secrets and hold none", "CKV_AWS_173")
         acknowledge(self.function, "the zip is built for 3.13, and tested from inside itself", "AwsSolutions-L1")
-        acknowledge(self.function, "the zip is the deployer's own build, in the deployer's own bucket", "CKV_AWS_272")
 
     def rotate(self, rotated: Rotated, scope: Construct | None = None, after: Sequence[IDependable] = ()) -> None:
         """Rotate one more secret.

@@ -83,7 +83,6 @@ class SecretAges(Construct):
         acknowledge(function, "the next run is in six hours, and an alarm tells if there was none", "CKV_AWS_116")
         acknowledge(function, "CDK itself says that a function comes after its role", "W3005")
         acknowledge(function, "its variables name secrets and hold none", "CKV_AWS_173")
-        acknowledge(function, "its code stands in the template", "CKV_AWS_272")
         acknowledge(function, "the runtime in which the rotation runs too", "AwsSolutions-L1")
         self._add_schedule(function)
 

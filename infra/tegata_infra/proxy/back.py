@@ -35,6 +35,7 @@ def add_back(
         balancer,
         "every request has passed the front, which keeps logs, and nginx, whose log has the back's status",
         "AwsSolutions-ELB2",
+        "CKV_AWS_91",
     )
     targets = elbv2.ApplicationTargetGroup(
         stack,
