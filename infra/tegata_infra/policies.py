@@ -76,33 +76,27 @@ def network_statements(function_arn: str) -> list[iam.PolicyStatement]:
     ]
 
 
-def outsiders_policy(environment: str, account: str) -> iam.PolicyDocument:
+def outsiders_policy(environment: str, account: str, *, outlives: bool) -> iam.PolicyDocument:
     """Return a secret's own policy: other environments, other accounts and plain HTTP are kept out, whatever they may.
 
-    It allows nothing. A principal is of another environment if it carries the tag `Environment` with another value:
-    administrators, CloudFormation's role and the account's root have no such tag, so nobody who has to mend something
-    is locked out. AWS's services that act by themselves have no account; those that act for somebody act as him.
+    A secret that `outlives` its stack is deleted at once by nobody. The policy allows nothing. A principal is of
+    another environment if it carries the tag `Environment` with another value: administrators, CloudFormation's role
+    and the account's root have no such tag, so nobody who has to mend something is locked out. AWS's services that act
+    by themselves have no account; those that act for somebody act as him.
     """
-    return iam.PolicyDocument(
-        minimize=False,
-        statements=[
-            _deny(
-                "KeepOtherEnvironmentsOut",
-                {
-                    "Null": {f"aws:PrincipalTag/{ENVIRONMENT_TAG}": "false"},
-                    "StringNotEquals": {f"aws:PrincipalTag/{ENVIRONMENT_TAG}": environment},
-                },
-            ),
-            _deny(
-                "KeepOtherAccountsOut",
-                {
-                    "StringNotEquals": {"aws:PrincipalAccount": account},
-                    "Bool": {"aws:PrincipalIsAWSService": "false"},
-                },
-            ),
-            _deny("EncryptedConnectionsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
-        ],
-    )
+    strangers = {
+        "StringNotEquals": {"aws:PrincipalAccount": account},
+        "Bool": {"aws:PrincipalIsAWSService": "false"},
+    }
+    statements = [
+        _deny("KeepOtherEnvironmentsOut", _of_another(environment)),
+        _deny("KeepOtherAccountsOut", strangers),
+        _deny("EncryptedConnectionsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
+    ]
+    if outlives:
+        at_once = {"Bool": {"secretsmanager:ForceDeleteWithoutRecovery": "true"}}
+        statements.append(_deny("NoDeletionWithoutRecovery", at_once, "secretsmanager:DeleteSecret"))
+    return iam.PolicyDocument(minimize=False, statements=statements)
 
 
 def outsiders_key_statement(environment: str) -> iam.PolicyStatement:
@@ -113,11 +107,14 @@ def outsiders_key_statement(environment: str) -> iam.PolicyStatement:
         principals=[iam.AnyPrincipal()],
         actions=["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*", "kms:CreateGrant"],
         resources=["*"],
-        conditions={
-            "Null": {f"aws:PrincipalTag/{ENVIRONMENT_TAG}": "false"},
-            "StringNotEquals": {f"aws:PrincipalTag/{ENVIRONMENT_TAG}": environment},
-        },
+        conditions=_of_another(environment),
     )
+
+
+def _of_another(environment: str) -> dict[str, dict[str, str]]:
+    """Return what holds for a principal that carries the tag of another environment, and not for one without it."""
+    tag = f"aws:PrincipalTag/{ENVIRONMENT_TAG}"
+    return {"Null": {tag: "false"}, "StringNotEquals": {tag: environment}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +152,12 @@ def _allow(
     return iam.PolicyStatement(sid=sid, actions=actions, resources=resources, conditions=conditions)
 
 
-def _deny(sid: str, conditions: Mapping[str, Any]) -> iam.PolicyStatement:
+def _deny(sid: str, conditions: Mapping[str, Any], action: str = "secretsmanager:*") -> iam.PolicyStatement:
     return iam.PolicyStatement(
         sid=sid,
         effect=iam.Effect.DENY,
         principals=[iam.AnyPrincipal()],
-        actions=["secretsmanager:*"],
+        actions=[action],
         resources=["*"],
         conditions=conditions,
     )

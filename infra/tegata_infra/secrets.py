@@ -33,6 +33,9 @@ VARIABLES = {
 }
 
 
+COPIES = "secrets-copies"
+
+
 class SecretsReplicaStack(TegataStack):
     """The key, in the second region, of the copies there: a key is never in two regions, nor is a stack."""
 
@@ -40,7 +43,8 @@ class SecretsReplicaStack(TegataStack):
         super().__init__(
             scope, "SecretsReplica", config, region=region, description=f"{config.prefix}: key of the secrets' copies"
         )
-        key = self.add_key("secrets", f"copies of the secrets of {config.region}")
+        # Under a name of its own: on the worst day the stack Secrets is deployed here, with its own key.
+        key = self.add_key(COPIES, f"copies of the secrets of {config.region}")
         key.add_to_resource_policy(outsiders_key_statement(config.environment))
 
 
@@ -65,7 +69,7 @@ class SecretsStack(TegataStack):
             enable_rotation=config.secrets.enable_rotation,
             login=self._login(),
             encryption_key=self.key,
-            replica=None if replica_region is None else Replica(replica_region, f"alias/{self.name('secrets')}-key"),
+            replica=None if replica_region is None else Replica(replica_region, f"alias/{self.name(COPIES)}-key"),
             rotation=self.rotation,
             periods=Periods(config.secrets.rotation_days, config.secrets.key_rotation_days),
             removal_policy=self.retention(),

@@ -190,7 +190,12 @@ class SecretsManagerConstruct(Construct):
             self,
             f"{secret.node.id}Outsiders",
             secret_id=secret.secret_arn,
-            resource_policy=outsiders_policy(self.environment, cdk.Stack.of(self).account),
+            resource_policy=outsiders_policy(
+                self.environment,
+                cdk.Stack.of(self).account,
+                # What CloudFormation deletes with its stack it deletes at once.
+                outlives=self._removal_policy is cdk.RemovalPolicy.RETAIN,
+            ),
             block_public_policy=True,
         )
 

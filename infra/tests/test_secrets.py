@@ -106,7 +106,7 @@ def test_the_secrets_have_a_key_of_their_environment(idp: Assembly) -> None:
 @pytest.mark.parametrize(("environment", "prefix"), [("production", "idp-server"), ("staging", "idp-server-staging")])
 def test_copies_are_in_the_second_region_under_a_key_there(read_assembly: Any, environment: str, prefix: str) -> None:
     assembly = read_assembly("idp", environment)
-    alias = f"alias/{prefix}-secrets-key"
+    alias = f"alias/{prefix}-secrets-copies-key"
     for secret in assembly.all("AWS::SecretsManager::Secret"):
         if secret.stack.endswith("-Secrets"):
             assert secret["ReplicaRegions"] == [{"Region": "ap-northeast-3", "KmsKeyId": alias}]
@@ -227,10 +227,12 @@ def test_each_secret_has_a_policy_that_only_denies_and_can_never_be_public(each:
         assert policy["BlockPublicPolicy"] is True
         statements = policy["ResourcePolicy"]["Statement"]
         assert {statement["Effect"] for statement in statements} == {"Deny"}
+        dev = each.directory.name.endswith("-dev")
         assert {statement["Sid"] for statement in statements} == {
             "KeepOtherEnvironmentsOut",
             "KeepOtherAccountsOut",
             "EncryptedConnectionsOnly",
+            *([] if dev else ["NoDeletionWithoutRecovery"]),
         }
         secret = each.find(policy.stack, policy["SecretId"])
         assert secret is not None

@@ -142,6 +142,17 @@ def test_another_account_is_kept_out_even_if_somebody_lets_it_in(account: Mappin
         assert is_allowed(stranger, "secretsmanager:GetSecretValue", arn, attached={"Statement": [let_in]})
 
 
+@pytest.mark.parametrize(("name", "may"), [("production", False), ("staging", False), ("dev", True)])
+def test_nobody_deletes_a_secret_at_once_that_is_to_outlive_its_stack(
+    account: Mapping[str, Environment], name: str, may: bool
+) -> None:
+    root = Principal(f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, {}, [EVERYTHING])
+    for secret in account[name].secrets:
+        at_once = {"secretsmanager__ForceDeleteWithoutRecovery": "true"}
+        assert account[name].may(root, "DeleteSecret", secret, **at_once) == may
+        assert account[name].may(root, "DeleteSecret", secret)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rotation_changes_what_is_scheduled_and_touches_nothing_else(
     account: Mapping[str, Environment], name: str
