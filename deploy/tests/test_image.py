@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from importlib import metadata
@@ -20,9 +21,11 @@ from containers.dockerfile import Dockerfile
 from containers.image import Build, BuildError, let_in, pins
 from containers.sandbox import Container, run, start
 
+from .charts import PYTHON
 from .conftest import ROOT
 
 OURS = {"tegata", "tegata-credentials", "tegata-verify"}
+HADOLINT = PYTHON.with_name("hadolint")
 REQUIREMENTS = ROOT / "requirements"
 SOCKET = "/var/run/postgresql"
 KEY = "A" * 43 + "="
@@ -39,6 +42,14 @@ def test_its_base_is_pinned_and_is_the_python_that_the_tests_run_on(dockerfile: 
     assert {stage.base for stage in dockerfile.stages} == set(dockerfile.arguments.values())
     if sys.version_info[:2] == (3, 11):
         assert found[1] == "3.11"
+
+
+@pytest.mark.parametrize("path", ["deploy/image/Dockerfile", "examples/plan-b/Dockerfile"])
+def test_the_linter_of_dockerfiles_has_nothing_to_say(path: str) -> None:
+    if not HADOLINT.exists():
+        pytest.skip("hadolint is not installed")
+    told = subprocess.run([str(HADOLINT), str(ROOT / path)], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, ""), told.stdout + told.stderr
 
 
 def test_what_is_started_is_small_and_nobody(dockerfile: Dockerfile) -> None:
