@@ -10,7 +10,6 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from tegata_infra import containers
@@ -21,6 +20,7 @@ from tegata_infra.edge import EdgeStack
 from tegata_infra.network import NetworkStack
 from tegata_infra.secrets import SecretsStack
 from tegata_infra.secrets_manager import grant_read
+from tegata_infra.service_bootstrap import Start, prepare
 from tegata_infra.service_environment import (
     APPLICATION,
     MAINTENANCE,
@@ -38,7 +38,6 @@ from tegata_infra.stack import TegataStack
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = "deploy/image/Dockerfile"
 ENTRY_POINT = ("tegata",)
-BOOTSTRAP = ("db", "bootstrap", "--for", "rds")
 SMALL = {"cpu": 256, "memory_mib": 512}
 """What the worker and the one-off tasks need: they wait for the database."""
 
@@ -54,7 +53,7 @@ class _Shared:
 
 
 class ServiceStack(TegataStack):
-    """The cluster as `cluster`, the servers as `service`, the worker as `worker`; a bootstrap and a migration come before both."""
+    """The servers as `service`, the worker as `worker`, both in `cluster`. Bootstrap and migration come before."""
 
     def __init__(
         self,
@@ -83,18 +82,21 @@ class ServiceStack(TegataStack):
             execution_role=containers.add_execution_role(self, "ExecutionRole", edge.repository, self.log),
             place=self._find_place(),
         )
-        bootstrap, migration = self._define_bootstrap(), self._define_migration()
+        starter = containers.add_execution_role(self, "BootstrapExecutionRole", edge.repository, self.log)
+        start = prepare(starter, data, secrets)
+        bootstrap, migration = self._define_bootstrap(start, starter), self._define_migration()
         tasks = OneOffTasks(self, network, self.cluster, [bootstrap, migration])
         self.service = self._add_server()
         self.worker = self._add_worker()
         for service in (self.service, self.worker):
             service.node.add_dependency(self._shared.execution_role)
+        before = []
         if config.owner.migrate:
-            name = config.prefix
-            tasks.add("Bootstrap", bootstrap, name, BOOTSTRAP, self.log.log_group_name)
-            migration = tasks.add("Migrate", migration, name, ["migrate"], self.log.log_group_name)
+            tasks.add("Bootstrap", bootstrap, config.prefix, start.command, self.log.log_group_name)
+            before.append(tasks.add("Migrate", migration, config.prefix, ["migrate"], self.log.log_group_name))
             for service in (self.service, self.worker):
-                service.node.add_dependency(migration)
+                service.node.add_dependency(*before)
+        secrets.rotate_logins(self, before)
 
     def _find_place(self) -> Place:
         data, owner = self._data, self.config.owner
@@ -209,6 +211,17 @@ class ServiceStack(TegataStack):
     ) -> iam.Role:
         """Add a role that may log in at the database as one of Tegata's roles, and as no other."""
         role = containers.add_role(self, construct_id, description)
+        secrets = self._secrets
+        read = [secrets.api_credentials] if with_master_key else []
+        read += [secret for pair, secret in secrets.pairs.items() if pair.group == login]
+        if read:
+            # Below the role: so that whatever waits for the role waits for this, too.
+            grant_read(role, role, [secrets.seed.held(secret) for secret in read])
+        if not secrets.pairs:
+            self._let_log_in(role, login)
+        return role
+
+    def _let_log_in(self, role: iam.Role, login: str) -> None:
         data = self._data
         instances = [self.config.owner.database_resource_id or data.database.instance_resource_id]
         if login == APPLICATION and data.replica is not None:
@@ -228,10 +241,6 @@ class ServiceStack(TegataStack):
                 ],
             )
         )
-        if with_master_key:
-            # Below the role: so that whatever waits for the role waits for this, too.
-            grant_read(role, role, [self._secrets.seed.held(self._secrets.api_credentials)])
-        return role
 
 
 def find_image(stack: TegataStack, directory: Path, dockerfile: str) -> ecs.ContainerImage:
