@@ -113,7 +113,6 @@ def test_a_file_with_the_name_of_a_reference_is_a_file(
     assert f"+ Tenant {name}" in tegata("diff", "-f", "env:DOCUMENTS").output
 
 
-
 def test_diff_then_apply_then_nothing(tegata: Tegata, documents: Path, name: str) -> None:
     first = tegata("diff", "-f", str(documents))
     assert (first.exit_code, f"+ Tenant {name}" in first.output) == (1, True)
