@@ -25,7 +25,7 @@ VALUES: dict[str, Any] = {
     "secrets": {"logins": {"secret": "tegata-bootstrap", "key": "logins"}},
     "trustedProxies": "10.244.0.0/16",
     "config": {"TEGATA_LOG_LEVEL": "info"},
-    "drainSeconds": 2,
+    "drainSeconds": 3,
 }
 KEYS = {
     "tegata": {
