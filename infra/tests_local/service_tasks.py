@@ -69,12 +69,12 @@ class Tasks:
         container = containers(self.deployed)[family]
         certificates = quote(str(self.lab.authority.root), safe="/")
         changed = {
-            name: re.sub(r"@[^/]+:5432/", f"@127.0.0.1:{self.port}/", value).replace(
+            name: re.sub(r"(?<=[/@])[^/@]+:5432/", f"127.0.0.1:{self.port}/", value).replace(
                 "/etc/ssl/rds/global-bundle.pem", certificates
             )
             for name, value in written_environment(container).items()
         }
-        own = {"TEGATA_DATABASE_AWS_ENDPOINT": RDS_NAME} if "TEGATA_DATABASE_AUTH" in changed else {}
+        own = {"TEGATA_DATABASE_AWS_ENDPOINT": RDS_NAME} if changed.get("TEGATA_DATABASE_AUTH") == "aws_iam" else {}
         around = {"PATH": os.environ["PATH"], "HOME": str(self.files)}
         return {
             **around,

@@ -7,15 +7,18 @@ reader is the same server, for this is no test of replicas.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from deployed import REGION, Deployed
+from deployed import REGION, SNAPSHOTS, Deployed
 from psycopg import sql
 from service_tasks import RDS_NAME, Running, Tasks, ask, containers, written_environment
 
@@ -28,6 +31,7 @@ from tegata_credentials.testing.secrets_manager import StandIn
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 FAMILIES = ("task", "worker", "migrate", "bootstrap")
 MASTER_KEY = "A" * 43
+PASSWORDS = SNAPSHOTS / "variants" / "service-passwords"
 
 
 @pytest.mark.parametrize("environment", ["production", "staging", "dev"])
@@ -45,9 +49,12 @@ def test_everything_that_a_task_is_told_is_a_setting(environment: str, family: s
         assert [str(network) for network in settings.trusted_proxies] == ["10.0.1.0/24", "10.0.2.0/24"]
 
 
-@pytest.fixture(scope="module")
-def tasks() -> Iterator[Tasks]:
-    """A database as RDS gives it, secrets as CloudFormation makes them."""
+PASSWORD_LOGIN = "hostssl all {role} 127.0.0.1/32 scram-sha-256\n"
+
+
+@contextmanager
+def instance(deployed: Deployed, rule: str) -> Iterator[Tasks]:
+    """A database as RDS gives it, secrets as CloudFormation makes them. `rule` says who logs in with a password."""
     if not POSTGRES_15.exists():
         pytest.skip("PostgreSQL 15 is not installed: the embedded one has neither LDAP nor TLS")
     directory = tempfile.mkdtemp(prefix="tegata-ecs-")
@@ -55,11 +62,10 @@ def tasks() -> Iterator[Tasks]:
         settings, endpoint = server_settings(lab, "writer")
         lab.serve_database("writer", Endpoint(RDS_NAME, endpoint.port, REGION))
         rules = Path(settings["hba_file"])
-        rules.write_text(f"hostssl all idpserver 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        rules.write_text(rule + rules.read_text())
         server = EmbeddedPostgres(Path(directory, "pg"), bindir=POSTGRES_15, durable=False, settings=settings)
         try:
             superuser = replace(server.start(), port=endpoint.port)
-            deployed = Deployed.read("production")
             client = store.client()
             deployed.make_secrets(client, {"host": RDS_NAME, "port": endpoint.port})
             held = client.get_secret_value(SecretId="idp-server/db-credentials")["SecretString"]
@@ -71,6 +77,12 @@ def tasks() -> Iterator[Tasks]:
         finally:
             server.stop()
             shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def tasks() -> Iterator[Tasks]:
+    with instance(Deployed.read("production"), PASSWORD_LOGIN.format(role="idpserver")) as made:
+        yield made
 
 
 def give_master_user(tasks: Tasks, password: str) -> None:
@@ -192,3 +204,33 @@ def test_nobody_has_told_a_password_a_token_or_the_master_key(tasks: Tasks, serv
     assert key not in told
     assert tasks.secrets("bootstrap")["PGPASSWORD"] not in told
     assert tasks.lab.leaks_in(told) == []
+
+
+def test_logins_with_passwords_are_made_and_used_as_their_secrets_say() -> None:
+    """The other way of logging in: the bootstrap through the image's shell, then each task with its own secret."""
+    usual = Deployed.read("production").templates
+    kept = {file.stem: json.loads(file.read_text()) for file in PASSWORDS.glob("*.json")}
+    with instance(Deployed({**usual, **kept}), PASSWORD_LOGIN.format(role="all")) as tasks:
+        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for _ in range(2):
+            bootstrap = tasks.run("bootstrap", words(tasks, "bootstrap"), **path)
+            assert bootstrap.returncode == 0, bootstrap.stderr
+        assert tasks.run("migrate").returncode == 0, tasks.said
+        worker = tasks.run("worker", [*tasks.command("worker"), "--once"])
+        assert worker.returncode == 0, worker.stderr
+        logins = tasks.rows("select rolname from pg_authid where rolpassword is not null order by 1")
+        assert logins == [
+            ("idpserver",),
+            ("tegata_app_b",),
+            ("tegata_maint_b",),
+            ("tegata_migrator_b",),
+            ("tegata_rotator",),
+        ]
+        told = "".join(tasks.said)
+        assert not [name for name, value in tasks.secrets("bootstrap").items() if "LOGIN" not in name and value in told]
+
+
+def words(tasks: Tasks, family: str) -> list[str]:
+    """Return a command line whose program is the machine's own."""
+    container = containers(tasks.deployed)[family]
+    return [*container["EntryPoint"], *container["Command"]]
