@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct, IDependable
 
@@ -16,7 +15,7 @@ from tegata_infra.network import NetworkStack
 from tegata_infra.policies import Held, outsiders_key_statement
 from tegata_infra.rotation import ZIP, Placement, Rotated, RotationFunction, find_code
 from tegata_infra.rotation_alarms import Watched
-from tegata_infra.secrets_manager import DatabaseLogin, Pair, Periods, Replica, SecretsManagerConstruct, grant_read
+from tegata_infra.secrets_manager import DatabaseLogin, Pair, Periods, Replica, SecretsManagerConstruct
 from tegata_infra.stack import TegataStack
 
 PAIRS = (
@@ -49,7 +48,7 @@ class SecretsReplicaStack(TegataStack):
 
 
 class SecretsStack(TegataStack):
-    """`api_credentials`, `clients`, seed 004's three as `seed`; `rotation`, and the grants for other stacks' roles."""
+    """`api_credentials`, `clients`, seed 004's three as `seed`, Tegata's logins as `pairs`, and `rotation`."""
 
     def __init__(self, scope: Construct, config: Config, network: NetworkStack, data: DataStack) -> None:
         super().__init__(scope, "Secrets", config, description=f"{config.prefix}: secrets and their rotation")
@@ -87,15 +86,6 @@ class SecretsStack(TegataStack):
     def environment_of_logins(self) -> dict[str, str]:
         """Return the variables that say where Tegata's logins are; none where it logs in by IAM."""
         return {VARIABLES[pair.word]: f"awssm:{secret.secret_arn}" for pair, secret in self.pairs.items()}
-
-    def grant_application(self, role: iam.IRole) -> None:
-        """Let the role of the server and the worker read what they use: the master key, and their logins if any."""
-        grant_read(self, role, [self._held(secret) for secret in (self.api_credentials, *self.pairs.values())])
-
-    def grant_bootstrap(self, role: iam.IRole) -> None:
-        """Let the role of the bootstrap task read the administrator's login, and the first ones that it gives out."""
-        first = [*self.pairs.values(), *([] if self.seed.rotator_secret is None else [self.seed.rotator_secret])]
-        grant_read(self, role, [self._administrator, *(self._held(secret) for secret in first)])
 
     def rotate_logins(self, scope: Construct, after: Sequence[IDependable]) -> None:
         """Begin to rotate Tegata's logins, if they have passwords: after the bootstrap and the migration."""
