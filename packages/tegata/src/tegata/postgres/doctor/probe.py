@@ -78,7 +78,8 @@ def probe_canaries(connection: Connection, wall: Wall, role: str) -> Probed:
         tries.remarks.append(f"not tried with rows made for it: this login may not SET ROLE {role}")
         return tries.result()
     relations = find_relations(connection, wall)
-    canaries = [Canary(connection, wall) for _ in range(2)]
+    first = Canary(connection, wall)
+    canaries = [first, Canary(connection, wall, beside=first)]
     for table, reason in dict.fromkeys(failure for canary in canaries for failure in canary.settle(relations)):
         tries.remarks.append(f"not proven for {table}: no row could be made ({reason})")
     connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
@@ -92,12 +93,18 @@ def probe_canaries(connection: Connection, wall: Wall, role: str) -> Probed:
 def _read_across(relations: Sequence[Relation], mine: Canary, other: Canary, tries: _Tries) -> None:
     connection = mine.connection
     for relation in _usable(connection, relations, "SELECT"):
+        others, others_own, own = (
+            _compared(relation, "<>", mine.tenant),
+            _compared(relation, "=", other.tenant),
+            _compared(relation, "=", mine.tenant),
+        )
         with _as_tenant(mine, mine.tenant):
-            tries.expect(_count(connection, relation, "<>", mine.tenant) == 0, "L03", str(relation))
-            if relation.oid in other.settled:
-                tries.expect(_count(connection, relation, "=", other.tenant) == 0, "L03", str(relation))
-            if relation.oid in mine.settled and _count(connection, relation, "=", mine.tenant) == 0:
-                tries.remarks.append(f"not proven for {relation}: a tenant does not see its own row")
+            seen = _count(connection, relation, others, others_own, own)
+        tries.expect(seen[0] == 0, "L03", str(relation))
+        if relation.oid in other.settled:
+            tries.expect(seen[1] == 0, "L03", str(relation))
+        if relation.oid in mine.settled and seen[2] == 0:
+            tries.remarks.append(f"not proven for {relation}: a tenant does not see its own row")
 
 
 def _write_across(relations: Sequence[Relation], mine: Canary, other: Canary, tries: _Tries) -> None:
@@ -127,7 +134,8 @@ def _without_rights_to_anything(
             must_raise = wall.without_tenant == "error" and relation.oid in filled
             tries.expect(_is_silent_without_tenant(nobody, relation, must_raise=must_raise), "L01", str(relation))
         with _as_tenant(nobody, tenant_value(wall.tenant_type)):
-            tries.expect(_count(connection, relation) == 0, "L02", str(relation))
+            (seen,) = _count(connection, relation, sql.SQL("true"))
+            tries.expect(seen == 0, "L02", str(relation))
     for relation in _usable(connection, relations, "DELETE"):
         with _as_tenant(nobody, tenant_value(wall.tenant_type)):
             tries.expect(_deletes(connection, relation, None) == 0, "L02", f"{relation} (delete)")
@@ -135,23 +143,22 @@ def _without_rights_to_anything(
 
 @contextmanager
 def _as_tenant(canary: Canary, tenant: object) -> Iterator[None]:
-    """A savepoint with this tenant as context, always rolled back."""
+    """A savepoint with this tenant as context, always rolled back. One attempt, which may fail, is the last in it."""
     with canary.connection.transaction(force_rollback=True):
         set_tenant(canary.connection, canary.wall, tenant)
         yield
 
 
-def _count(connection: Connection, relation: Relation, comparison: str = "", tenant: object = None) -> int:
-    """Count rows; a relation that cannot be read (a view over something hidden) shows none."""
-    condition = _compared(relation, comparison, tenant) if comparison else sql.SQL("true")
-    statement = sql.SQL("select count(*) from (select from {} where {} limit 1) one")
+def _count(connection: Connection, relation: Relation, *conditions: sql.Composable) -> tuple[int, ...]:
+    """Count the rows of each kind, to one; a relation that cannot be read (a view over something hidden) shows none."""
+    each = sql.SQL("(select count(*) from (select from {} where {} limit 1) one)")
+    counts = [each.format(relation.identifier, condition) for condition in conditions]
     try:
-        with connection.transaction():
-            row = connection.execute(statement.format(relation.identifier, condition)).fetchone()
+        row = connection.execute(sql.SQL("select {}").format(sql.SQL(", ").join(counts))).fetchone()
     except psycopg.errors.InsufficientPrivilege:
-        return 0
+        return (0,) * len(conditions)
     assert row is not None
-    return int(str(row[0]))
+    return tuple(int(str(count)) for count in row)
 
 
 def _compared(relation: Relation, comparison: str, tenant: object) -> sql.Composed:
@@ -165,8 +172,7 @@ def _is_silent_without_tenant(nobody: Canary, relation: Relation, *, must_raise:
     wall = nobody.wall
     statement = sql.SQL("select count(*) from (select from {} limit 1) one").format(relation.identifier)
     try:
-        with nobody.connection.transaction():
-            row = nobody.connection.execute(statement).fetchone()
+        row = nobody.connection.execute(statement).fetchone()
     except psycopg.Error as error:
         return wall.without_tenant == "nothing" or error.sqlstate in {*wall.missing, "42501"}
     return row is not None and row[0] == 0 and not must_raise
@@ -176,10 +182,9 @@ def _deletes(connection: Connection, relation: Relation, tenant: object) -> int:
     """Try to delete one row of a tenant (or of any); return how many went."""
     condition = sql.SQL("true") if tenant is None else _compared(relation, "=", tenant)
     statement = sql.SQL("delete from {} where ctid in (select ctid from {} where {} limit 1)")
+    name = relation.identifier
     try:
-        with connection.transaction():
-            name = relation.identifier
-            return connection.execute(statement.format(name, name, condition)).rowcount
+        return connection.execute(statement.format(name, name, condition)).rowcount
     except psycopg.errors.ForeignKeyViolation:
         return 1  # the row was reached; only what points at it kept it
     except psycopg.Error:
@@ -201,8 +206,7 @@ def _updates(connection: Connection, relation: Relation, tenant: object) -> int:
         relation.identifier, column, column, _compared(relation, "=", tenant)
     )
     try:
-        with connection.transaction():
-            return connection.execute(statement).rowcount
+        return connection.execute(statement).rowcount
     except psycopg.Error:
         return 0
 
@@ -210,8 +214,7 @@ def _updates(connection: Connection, relation: Relation, tenant: object) -> int:
 def _is_refused(connection: Connection, relation: Relation, row: Mapping[str, object]) -> bool:
     """Whether inserting a foreign tenant's row is refused by the policy, and not by something that came later."""
     try:
-        with connection.transaction():
-            connection.execute(insertion(relation, row), list(row.values()))
+        connection.execute(insertion(relation, row), list(row.values()))
     except psycopg.errors.InsufficientPrivilege:
         return True
     except psycopg.Error:

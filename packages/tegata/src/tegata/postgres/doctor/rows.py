@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -54,7 +55,8 @@ class _Reference:
 class Canary:
     """A tenant that exists until the transaction is rolled back. `settled` holds its rows by relation."""
 
-    def __init__(self, connection: Connection, wall: Wall) -> None:
+    def __init__(self, connection: Connection, wall: Wall, *, beside: Canary | None = None) -> None:
+        """`beside`: another one in the same transaction, whose knowledge of the catalogue will do for both."""
         self.connection = connection
         self.wall = wall
         self.tenant = tenant_value(wall.tenant_type)
@@ -62,6 +64,7 @@ class Canary:
         self._complete: dict[int, dict[str, object]] = {}  # with the defaults, for whatever refers to it
         self._tenants_tables: frozenset[int] = frozenset()
         self._asked: set[int] = set()
+        self._told: dict[tuple[object, ...], list[tuple[object, ...]]] = {} if beside is None else beside._told
 
     def settle(self, relations: list[Relation]) -> Iterator[tuple[str, str]]:
         """Make the rows; give each table for which that failed, with the reason."""
@@ -126,11 +129,11 @@ class Canary:
         return None
 
     def _row(self, relation: Relation) -> dict[str, object]:
-        columns = self.connection.execute(_COLUMNS, (relation.oid, relation.column)).fetchall()
+        columns = self._ask(_COLUMNS, relation.oid, relation.column)
         row = {str(column): _value(str(kind)) if label is None else label for column, kind, label in columns}
         if relation.column:
             row[relation.column] = self.tenant
-        for (definition,) in self.connection.execute(_CHECKS, (relation.oid,)).fetchall():
+        for (definition,) in self._ask(_CHECKS, relation.oid):
             for column in row:
                 # CHECK ((state = ANY (ARRAY['next'::text, ...]))): the first allowed word will do.
                 found = re.search(rf"\(\(?{column}\b[^']*'([^']*)'", str(definition))
@@ -168,9 +171,16 @@ class Canary:
             self._complete[table] = found[0]
         return self._complete[table]
 
+    def _ask(self, question: LiteralString, *about: object) -> list[tuple[object, ...]]:
+        """Ask the catalogue, once: nothing changes it before the transaction ends."""
+        asked = (question, *about)
+        if asked not in self._told:
+            self._told[asked] = self.connection.execute(question, about).fetchall()
+        return self._told[asked]
+
     def _references(self, relation: Relation) -> list[_Reference]:
         found = []
-        for table, pairs in self.connection.execute(_REFERENCES, (relation.oid,)).fetchall():
+        for table, pairs in self._ask(_REFERENCES, relation.oid):
             assert isinstance(pairs, list)
             words = tuple((str(pair).split(" ")[0], str(pair).split(" ")[1]) for pair in pairs)
             found.append(_Reference(int(str(table)), words))
