@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -235,6 +236,7 @@ def test_an_ingress_has_the_host_of_the_base_url(charts: Charts) -> None:
 
 def test_the_image_is_the_release_or_a_digest(charts: Charts) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert version == metadata.version("tegata")
     assert pods(charts.manifests())["server"]["containers"][0]["image"] == f"tegata:{version}"
     assert pods(charts.manifests(**EVERYTHING))["server"]["containers"][0]["image"] == f"tegata@sha256:{'0' * 64}"
 

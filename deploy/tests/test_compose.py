@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def test_images_are_pinned_to_a_version(name: str) -> None:
     repository, _, tag = service(name)["image"].rpartition(":")
     assert repository
     assert re.match(r"v?\d+\.\d+", tag), tag
+    if name in OURS:
+        assert tag == metadata.version("tegata")
 
 
 @EACH
