@@ -13,6 +13,8 @@ from typing import get_args
 from tegata_infra.config import Deployment, EnvironmentName
 from tegata_infra.deployment import build_app
 from tegata_infra.environments import load_config
+from tegata_infra.mistakes import explain
+from tegata_infra.rotation import MissingArtefact
 
 
 def main() -> int:
@@ -26,9 +28,13 @@ def main() -> int:
     try:
         config = load_config(deployment, environment, os.environ, packaging="assets")
     except ValueError as error:
-        print(f"This configuration cannot be deployed:\n{error}", file=sys.stderr)
+        print(f"This configuration cannot be deployed:\n{explain(error)}", file=sys.stderr)
         return 2
-    build_app(config).synth()
+    try:
+        build_app(config).synth()
+    except (ValueError, MissingArtefact) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -71,15 +71,22 @@ def test(environment: Environment) -> None:
 
 def infra(environment: Environment) -> None:
     """Set up CDK and what reads its templates, and hand over to the Python module named next, in `infra`."""
-    from workspace import apart
-    from workspace.environment import own_variables
+    from workspace import apart, node
+    from workspace.environment import SetupError, announce, own_variables
 
     environment.prepare("dev")
-    apart.prepare(environment, "checkov")
     python = apart.prepare(environment, "infra").python
+    variables = own_variables()
+    if sys.argv[2] == "pytest":
+        apart.prepare(environment, "checkov")
+        try:
+            node.prepare(environment, node.INFRA)
+            variables["TEGATA_INFRA_COMPLETE"] = "1"
+        except SetupError as error:
+            announce(f"{error}; npm is missing, so CDK's command line will not be tested")
     die_with_parent()
     os.chdir(ROOT / "infra")
-    os.execve(python, [str(python), "-m", *sys.argv[2:]], own_variables())
+    os.execve(python, [str(python), "-m", *sys.argv[2:]], variables)
 
 
 def start(python: Path, script: str, arguments: list[str], places: list[Path]) -> None:

@@ -94,7 +94,5 @@ def _add_pool(stack: TegataStack) -> cognito.UserPool:
         removal_policy=stack.retention(),
     )
     if not production:
-        acknowledge(
-            pool, "threat protection costs for each user; production has it", "AwsSolutions-COG3", "AwsSolutions-COG8"
-        )
+        acknowledge(pool, "threat protection costs for each user; production has it", "AwsSolutions-COG8")
     return pool
