@@ -155,7 +155,9 @@ def test_accesses_are_logged_where_only_the_load_balancer_writes(idp: Assembly, 
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 30
-    assert (bucket.body["DeletionPolicy"], bucket.body["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    kept = bucket.body["DeletionPolicy"], bucket.body["UpdateReplacePolicy"]
+    # A deployment that is rolled back takes its empty bucket with it.
+    assert kept == ("RetainExceptOnCreate", "Retain")
     policy = next(each for each in idp.all("AWS::S3::BucketPolicy") if idp.find(each.stack, each["Bucket"]) == bucket)
     statements = policy["PolicyDocument"]["Statement"]
     denied = [each["Condition"] for each in statements if each["Effect"] == "Deny"]
@@ -234,7 +236,7 @@ def test_images_can_be_looked_through_and_never_replaced(idp: Assembly) -> None:
     repository = idp.one("AWS::ECR::Repository")
     assert (repository["RepositoryName"], repository["ImageTagMutability"]) == ("idp-server", "IMMUTABLE")
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
-    assert (repository["EmptyOnDelete"], repository.body["DeletionPolicy"]) == (False, "Retain")
+    assert (repository["EmptyOnDelete"], repository.body["DeletionPolicy"]) == (False, "RetainExceptOnCreate")
 
 
 def test_a_front_for_development_can_be_torn_down(read_assembly) -> None:
