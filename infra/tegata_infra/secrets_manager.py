@@ -185,19 +185,17 @@ class SecretsManagerConstruct(Construct):
         return secret
 
     def keep_outsiders_out(self, secret: secretsmanager.ISecret) -> None:
-        """Give a secret the policy that denies other environments and other accounts."""
-        secretsmanager.CfnResourcePolicy(
+        """Give a secret the policy that denies other environments and accounts; it stays while the secret does."""
+        outlives = self._removal_policy is not cdk.RemovalPolicy.DESTROY
+        policy = secretsmanager.CfnResourcePolicy(
             self,
             f"{secret.node.id}Outsiders",
             secret_id=secret.secret_arn,
-            resource_policy=outsiders_policy(
-                self.environment,
-                cdk.Stack.of(self).account,
-                # What CloudFormation deletes with its stack it deletes at once.
-                outlives=self._removal_policy is cdk.RemovalPolicy.RETAIN,
-            ),
+            # What CloudFormation deletes with its stack it deletes at once.
+            resource_policy=outsiders_policy(self.environment, cdk.Stack.of(self).account, outlives=outlives),
             block_public_policy=True,
         )
+        policy.apply_removal_policy(self._removal_policy)
 
     def add_pair(self, pair: Pair) -> secretsmanager.Secret:
         """Add the secret of a pair; the first rotation gives GROUP_a its password, the next one GROUP_b."""

@@ -76,8 +76,8 @@ class Environment:
         """Set a role's password to what CloudFormation has generated, as RDS and the bootstrap do."""
         held = self.value(secret)
         verifier = sql.Literal(str(scram_verifier(held["password"])))
-        role = sql.Identifier(held["username"])
-        self.server.execute(sql.SQL("alter role {} password {}").format(role, verifier))
+        statement = sql.SQL("alter role {} password {}").format(sql.Identifier(held["username"]), verifier)
+        self.server.execute(statement)
 
     def rotate(self, secret: str, *, is_immediate: bool = True) -> list[str]:
         """Have Secrets Manager rotate; return what the function says that it did."""
