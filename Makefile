@@ -15,7 +15,7 @@ ARGS ?=
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-plan-b test nightly check format-check lint types contracts house pinned format bench bench-db synth test-infra lambda lock clean
+.PHONY: help run demo-plan-b test nightly check format-check lint types contracts house pinned format bench bench-db synth cdk test-infra lambda lock clean
 
 help: ## say what the other words do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,9 @@ bench-db: dev ## measure what the store's acts cost PostgreSQL with ever more ro
 
 synth: ## write the CloudFormation templates of every deployment and environment into infra/build
 	@exec $(PREPARE) infra tegata_infra.synthesis $(ARGS)
+
+cdk: ## CDK's command line, pinned: make cdk ARGS="deploy --all"
+	@exec $(PREPARE) infra tegata_infra.command_line $(ARGS)
 
 test-infra: ## test the infrastructure alone
 	@exec $(PREPARE) infra pytest -n $(WORKERS) --dist load $(ARGS)

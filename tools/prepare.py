@@ -77,6 +77,8 @@ def infra(environment: Environment) -> None:
     environment.prepare("dev")
     python = apart.prepare(environment, "infra").python
     variables = own_variables()
+    if sys.argv[2] == "tegata_infra.command_line":
+        node.prepare(environment, node.INFRA)
     if sys.argv[2] == "pytest":
         apart.prepare(environment, "checkov")
         try:

@@ -203,7 +203,9 @@ class Config(_Frozen):
     @model_validator(mode="after")
     def _check_places(self) -> Self:
         if any(not re.fullmatch(re.escape(self.region) + "[a-z]", zone) for zone in self.network.zones):
-            raise ValueError(f"zones {', '.join(self.network.zones)} are not in {self.region}: set DEPLOYMENT_ZONES")
+            raise ValueError(
+                f"zones {', '.join(self.network.zones)} are not in {self.region}: set DEPLOYMENT_ZONES, or AWS_REGION"
+            )
         if self.secrets.replica_region == self.region:
             raise ValueError("secrets cannot be replicated to their own region")
         for arn in (self.owner.certificate_arn, self.owner.back_certificate_arn):

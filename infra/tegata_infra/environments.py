@@ -47,12 +47,16 @@ def load_config(
         deployment: what is deployed.
         environment: which preset.
         environ: environment variables: those of `config.VARIABLES`, CDK_DEFAULT_REGION, DEPLOYMENT_ZONES (with commas)
-            and REPLICA_REGION ("none" for no copies); JWT_VALIDATION=true for `edge.jwt_validation`.
+            and REPLICA_REGION ("none" for no copies); JWT_VALIDATION=true for `edge.jwt_validation`;
+            DEPLOYMENT_ACCOUNT, which CDK_DEFAULT_ACCOUNT must not differ from.
         given: fields of `Config` that are laid over the preset.
 
     Raises:
         ValueError: the values do not go together; the text says which.
     """
+    named, found = environ.get("DEPLOYMENT_ACCOUNT"), environ.get("CDK_DEFAULT_ACCOUNT")
+    if named and found and named != found:
+        raise ValueError(f"the credentials are those of account {found}, and {named} was named")
     preset: dict[str, Any] = {**PRESETS[environment]}
     if region := environ.get("CDK_DEFAULT_REGION"):
         preset["region"] = region

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from tegata_infra import acknowledgement, addresses, findings, mistakes
+from tegata_infra.command_line import say_again
 from tegata_infra.config import DEPLOYMENTS, ENVIRONMENTS, VARIABLES, Config, Owner
 from tegata_infra.environments import load_config
 from tegata_infra.mistakes import explain
@@ -150,3 +151,12 @@ def test_every_variable_is_explained_where_it_is_read() -> None:
     """A variable sets a field that is there."""
     assert set(VARIABLES.values()) <= set(Owner.model_fields)
     assert all(re.fullmatch(r"[A-Z0-9_]+", name) for name in VARIABLES)
+
+
+def test_credentials_of_another_account_than_the_named_one_are_refused() -> None:
+    """CDK's command line replaces CDK_DEFAULT_ACCOUNT with the account of whatever credentials it finds."""
+    environ = say_again({"CDK_DEFAULT_ACCOUNT": "111111111111", "CDK_DEFAULT_REGION": "eu-central-1"})
+    assert environ["AWS_REGION"] == "eu-central-1"
+    with pytest.raises(ValueError, match="the credentials are those of account 222222222222, and 111111111111 was"):
+        load_config("idp", "dev", {**environ, "CDK_DEFAULT_ACCOUNT": "222222222222"})
+    assert load_config("idp", "dev", {"DEPLOYMENT_ACCOUNT": "111111111111"}).owner.account is None
