@@ -1,8 +1,7 @@
 """No environment reads another's secrets, and nobody more than is needed: all environments in one account, judged.
 
-The documents are those of the committed templates; the judge is ours, see `policy_judge`, so what it does not know is
-refused, and what AWS itself says is not known here. The kit's own documents, to which these are equal, are enforced by
-somebody else's evaluator as well (packages/tegata-credentials/tests/stand_in/test_isolation.py).
+The documents are those of the committed templates; the judge is ours, see `policy_judge`: what it does not know it
+refuses, and what AWS itself would say is not known here. `test_isolation_enforced.py` asks somebody else's evaluator.
 """
 
 from __future__ import annotations
