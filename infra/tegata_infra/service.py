@@ -251,6 +251,8 @@ def find_image(stack: TegataStack, directory: Path, dockerfile: str) -> ecs.Cont
         return ecs.ContainerImage.from_asset(
             str(directory),
             file=dockerfile,
+            # .dockerignore leaves it out, which Docker does not mind; CDK's copy of the folder would be without it.
+            exclude=[f"!{dockerfile}"],
             platform=ecr_assets.Platform.LINUX_ARM64 if arm else ecr_assets.Platform.LINUX_AMD64,
         )
     return ecs.ContainerImage.from_registry(stack.say_or_ask("Image", config.owner.image))

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ecs as ecs
 from tegata_infra.config import Config
 from tegata_infra.deployment import build_app
 from tegata_infra.environments import load_config
+from tegata_infra.service import DOCKERFILE, REPOSITORY, find_image
 from tegata_infra.service_environment import size_pool
+from tegata_infra.stack import TegataStack
 from tegata_infra.synthesis import synthesize
 
 from .templates import Assembly, Resource
@@ -130,3 +134,22 @@ def test_after_a_restore_logins_name_the_instance_that_took_the_place(tmp_path_f
     ]
     assert len(logins) == 3
     assert all(f"dbuser:{environ['DATABASE_RESOURCE_ID']}/tegata_" in login for login in logins)
+
+
+def test_without_an_image_cdk_builds_the_one_of_this_repository(tmp_path: Path) -> None:
+    """With the CLI alone: nothing of a template that is handed out needs an asset. Docker would be asked later."""
+    config = load_config("plan-c", "dev", {}, packaging="assets", service={"architecture": "arm64"})
+    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
+    stack = TegataStack(app, "Image", config)
+    task = ecs.FargateTaskDefinition(stack, "Task")
+    task.add_container("Tegata", image=find_image(stack, REPOSITORY, DOCKERFILE))
+    app.synth()
+    (image,) = json.loads(next(tmp_path.glob("*.assets.json")).read_text())["dockerImages"].values()
+    source = image["source"]
+    assert (source["dockerFile"], source["platform"]) == ("deploy/image/Dockerfile", "linux/arm64")
+    staged = tmp_path / source["directory"]
+    assert (staged / source["dockerFile"]).exists()
+    assert (staged / "packages" / "tegata" / "pyproject.toml").exists()
+    # What .dockerignore leaves out is not copied for each synthesis either.
+    assert not (staged / "docs").exists()
+    assert not (staged / ".venv").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -303,6 +304,11 @@ def test_traces_go_to_a_collector_of_a_fixed_version_that_no_sign_in_depends_on(
     told = environment(find_container(idp, "idp-server-task"))
     assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
     assert "endpoint: 127.0.0.1:4318" in CONFIGURATION
+
+
+def test_the_collector_is_configured_as_the_page_says() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "trace-requests.md").read_text()
+    assert f"```yaml\n{CONFIGURATION}```" in page
 
 
 def test_development_is_one_small_task_without_traces(read_assembly) -> None:
