@@ -32,6 +32,11 @@ POSTGRES_PARAMETERS = {
     "log_lock_waits": "1",
 }
 
+BACKUP_WINDOW = "16:00-16:30"
+MAINTENANCE_WINDOW = "sat:20:30-sat:21:00"
+"""In UTC. RDS chooses them at random if nobody says them, and AWS Backup's jobs fail in the hour before maintenance and
+during it: its copy is at 18:00 (`backup`)."""
+
 PORT_REASON = "the seed's port; who may reach it is decided by security groups, not by its number"
 
 VALKEY_PARAMETERS = {
@@ -137,6 +142,8 @@ class DataStack(TegataStack):
             iam_authentication=True,
             ca_certificate=rds.CaCertificate.RDS_CA_RSA2048_G1,
             backup_retention=cdk.Duration.days(config.backup_days),
+            preferred_backup_window=BACKUP_WINDOW,
+            preferred_maintenance_window=MAINTENANCE_WINDOW,
             copy_tags_to_snapshot=True,
             delete_automated_backups=not self.config.is_production,
             auto_minor_version_upgrade=True,
@@ -185,6 +192,9 @@ class DataStack(TegataStack):
             security_groups=[self._network.firewall.database],
             port=5432,
             parameter_group=self._parameters,
+            # Its storage grows by itself only if that is said of the replica, too; full, it would stop replicating.
+            max_allocated_storage=config.most_storage_gib,
+            preferred_maintenance_window=MAINTENANCE_WINDOW,
             storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
             storage_encryption_key=self.database_key,

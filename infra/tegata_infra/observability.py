@@ -96,6 +96,8 @@ class ObservabilityStack(TegataStack):
     def _pages_of_edge(self) -> list[Page]:
         return [
             *alarms_service.pages_of_firewall(self._serving.web_acl, self.config.region),
-            *alarms_service.pages_of_certificates(self._serving.certificates),
+            *alarms_service.pages_of_certificates(
+                [self.say_or_ask(parameter, arn) for parameter, arn in self._serving.certificates.items()]
+            ),
             *alarms_service.pages_of_network(self._network.vpc),
         ]

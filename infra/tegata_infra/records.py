@@ -50,7 +50,7 @@ class RecordsStack(TegataStack):
         self.alarm_names = name_alarms(self.alarms)
 
     def _keep_copies(self, data: DataStack) -> list[Page]:
-        vault = add_backup(self, data.database)
+        add_backup(self, data.database)
         seen = self._told.seen
         seen.keep(
             self,
@@ -58,7 +58,8 @@ class RecordsStack(TegataStack):
             {
                 "source": ["aws.backup"],
                 "detail-type": ["Backup Job State Change", "Copy Job State Change"],
-                "resources": [data.database.instance_arn, vault.backup_vault_arn],
+                # By the detail: `resources` is empty in the events of what failed, and else names the copy itself.
+                "detail": {"resourceArn": [data.database.instance_arn]},
             },
         )
         lost = seen.count(self, "BackupsFailed", BACKUP_LOST)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as waf
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tegata_infra.plan_c import PlanCEdgeStack, PlanCServiceStack
     from tegata_infra.proxy.stack import ProxyStack
     from tegata_infra.service import ServiceStack
+    from tegata_infra.stack import TegataStack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Serving:
     balanced: Sequence[Balanced]
     running: Sequence[Running]
     web_acl: waf.CfnWebACL
-    certificates: Sequence[str]
+    certificates: Mapping[str, str | None]
+    """By the parameter that would ask for each; None where the stack of the load balancer asks by it."""
     log: logs.ILogGroup | None = None
     """Where Tegata writes its lines, if it is Tegata."""
     nginx: autoscaling.AutoScalingGroup | None = None
@@ -43,7 +46,7 @@ class Serving:
             balanced=[Balanced("", edge.front.load_balancer, edge.target_group)],
             running=[Running("", service.service), Running("worker", service.worker)],
             web_acl=edge.front.web_acl,
-            certificates=[edge.front.certificate.certificate_arn],
+            certificates=_find(edge, CertificateArn=edge.front.certificate),
             log=service.log,
         )
 
@@ -57,7 +60,9 @@ class Serving:
             ],
             running=[Running("", chain.service)],
             web_acl=chain.front.web_acl,
-            certificates=[chain.front.certificate.certificate_arn, chain.back_certificate.certificate_arn],
+            certificates=_find(
+                chain, CertificateArn=chain.front.certificate, BackCertificateArn=chain.back_certificate
+            ),
             nginx=chain.instances,
         )
 
@@ -68,5 +73,16 @@ class Serving:
             balanced=[Balanced("", edge.front.load_balancer, edge.target_group)],
             running=[Running("", service.service)],
             web_acl=edge.front.web_acl,
-            certificates=[edge.front.certificate.certificate_arn],
+            certificates=_find(edge, CertificateArn=edge.front.certificate),
         )
+
+
+def _find(stack: TegataStack, **certificates: elbv2.IListenerCertificate) -> dict[str, str | None]:
+    """Return the certificates without those that are parameters of the stack.
+
+    A parameter that another stack imports cannot be changed any more: CloudFormation refuses to change an export in use.
+    """
+    return {
+        name: None if stack.node.try_find_child(name) is not None else certificate.certificate_arn
+        for name, certificate in certificates.items()
+    }

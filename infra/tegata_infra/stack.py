@@ -104,8 +104,13 @@ class TegataStack(cdk.Stack):
         return found.value_as_string
 
     def retention(self) -> cdk.RemovalPolicy:
-        """What becomes of data when a stack is deleted: it stays, but for what `dev` made."""
-        return cdk.RemovalPolicy.DESTROY if self.config.environment == "dev" else cdk.RemovalPolicy.RETAIN
+        """What becomes of data when a stack is deleted: it stays, but for what `dev` made.
+
+        What a deployment has made that is rolled back goes with it: names are taken once, and the next try makes them.
+        """
+        if self.config.environment == "dev":
+            return cdk.RemovalPolicy.DESTROY
+        return cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
     def add_key(self, purpose: str, description: str) -> kms.Key:
         """Add a KMS key for one purpose, which is replaced by itself each year."""

@@ -79,10 +79,22 @@ def test_events_that_alarms_count_are_written_to_one_group(idp: Assembly) -> Non
     rules = [one for one in idp.all("AWS::Events::Rule") if "EventPattern" in one.properties]
     targets = {render(target["Arn"]).rpartition("log-group:")[2] for one in rules for target in one["Targets"]}
     assert {one["EventPattern"]["source"][0] for one in rules} == {"aws.ecs", "aws.rds", "aws.backup"}
-    assert all(one["EventPattern"]["resources"] for one in rules), "of this deployment and no other"
+    assert all("resources" in (one := rule["EventPattern"]) or one["detail"]["resourceArn"] for rule in rules)
     assert targets == {group["LogGroupName"]}
     policy = json.loads(render(idp.one("AWS::Logs::ResourcePolicy")["PolicyDocument"]))["Statement"]
-    assert all("aws:SourceAccount" in one["Condition"]["StringEquals"] for one in policy)
+    assert [set(one["Principal"]["Service"]) for one in policy] == [{"events.amazonaws.com", "delivery.logs.amazonaws.com"}]
+    assert [one["Resource"].rpartition("log-group:")[2] for one in policy] == ["/aws/events/idp-server:*"]
+
+
+def test_events_of_backups_are_found_by_what_was_backed_up(idp: Assembly) -> None:
+    """In AWS's examples `resources` is empty when a job has failed, and names the recovery point when it has not."""
+    rule = next(
+        one["EventPattern"]
+        for one in idp.all("AWS::Events::Rule")
+        if one.get("EventPattern", {}).get("source") == ["aws.backup"]
+    )
+    assert "resources" not in rule
+    assert [render(arn).rpartition(":db:")[1] for arn in rule["detail"]["resourceArn"]] == [":db:"]
 
 
 @pytest.mark.parametrize("named", [ELSEWHERE, None], ids=["a vault elsewhere", "none"])

@@ -121,7 +121,7 @@ class TestUserPool:
         assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
         assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("ON", ["SOFTWARE_TOKEN_MFA"])
         assert pool["DeletionProtection"] == "ACTIVE"
-        assert pool.body["DeletionPolicy"] == "Retain"
+        assert pool.body["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 class TestNginx:
