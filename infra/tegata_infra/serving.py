@@ -80,7 +80,7 @@ class Serving:
 def _find(stack: TegataStack, **certificates: elbv2.IListenerCertificate) -> dict[str, str | None]:
     """Return the certificates without those that are parameters of the stack.
 
-    A parameter that another stack imports cannot be changed any more: CloudFormation refuses to change an export in use.
+    A parameter that another stack imports cannot be changed any more: CloudFormation keeps an export that is in use.
     """
     return {
         name: None if stack.node.try_find_child(name) is not None else certificate.certificate_arn

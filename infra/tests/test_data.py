@@ -250,7 +250,7 @@ def test_what_is_deleted_leaves_a_last_copy(idp: Assembly, database: Resource, c
     for resource in (database, cache):
         assert (resource.body["DeletionPolicy"], resource.body["UpdateReplacePolicy"]) == ("Snapshot", "Snapshot")
     for resource in (secret, *idp.all("AWS::KMS::Key")):
-        # Without its key a copy cannot be read. But what a first deployment made that failed goes, or its names stay taken.
+        # Without its key a copy cannot be read. What a failed first deployment made goes, or its names stay taken.
         assert resource.body["DeletionPolicy"] == "RetainExceptOnCreate"
         assert resource.body["UpdateReplacePolicy"] == "Retain"
 

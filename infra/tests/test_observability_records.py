@@ -82,7 +82,8 @@ def test_events_that_alarms_count_are_written_to_one_group(idp: Assembly) -> Non
     assert all("resources" in (one := rule["EventPattern"]) or one["detail"]["resourceArn"] for rule in rules)
     assert targets == {group["LogGroupName"]}
     policy = json.loads(render(idp.one("AWS::Logs::ResourcePolicy")["PolicyDocument"]))["Statement"]
-    assert [set(one["Principal"]["Service"]) for one in policy] == [{"events.amazonaws.com", "delivery.logs.amazonaws.com"}]
+    writers = {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
+    assert [set(one["Principal"]["Service"]) for one in policy] == [writers]
     assert [one["Resource"].rpartition("log-group:")[2] for one in policy] == ["/aws/events/idp-server:*"]
 
 
