@@ -48,7 +48,7 @@ ROTATIONS = 50
 # Here passwords change faster than caches forget, and the store fails just then: a refused login has to outwait that.
 BUDGET = 30.0
 SEED = 20_261_121
-PAUSE = 0.005  # of each client between two operations: room for the rotation on a small machine
+PAUSE = 0.03  # of each client between two operations: room for the rotation on a small machine
 ASK = "select current_user::text"
 FUNCTION, CLIENT = "AKIAFUNCTION", "AKIACLIENT"
 # The SDK pauses for seconds before it calls a fourth time; twice is enough to get through, and to give up, quickly.
