@@ -25,6 +25,21 @@ NAMED = [
 ]
 """What seed 001 gives a tag `Name` (and the last three `Environment=production`)."""
 
+MEASURED = {
+    "alb-5xx": ("Sum", 300),
+    "target-latency": ("p99", 300),
+    "unhealthy-hosts": ("Maximum", 60),
+    "no-healthy-host": ("Minimum", 60),
+    "database-connections": ("Maximum", 300),
+    "database-storage": ("Minimum", 300),
+    "replica-lag": ("Maximum", 60),
+    "rotation-failed": ("Sum", 300),
+    "secret-access-denied": ("Sum", 300),
+    "secret-reads-unusual": ("Sum", 300),
+    "certificate-ends": ("Minimum", 86_400),
+}
+"""How each thing that pages somebody is measured: a latency on average, or connections, would hide what is wrong."""
+
 CHAIN = "CdkScenarioBStack"
 
 
@@ -42,6 +57,12 @@ def test_what_the_seed_tags_has_its_tags(idp: Assembly, kind: str, name: str) ->
     assert found[named] == name
     if kind == "AWS::EC2::SecurityGroup":
         assert idp.find(found.stack, found["VpcId"]) == idp.one("AWS::EC2::VPC")
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_an_alarm_is_measured_by_what_goes_wrong(idp: Assembly, name: str) -> None:
+    alarm = idp.one("AWS::CloudWatch::Alarm", AlarmName=f"idp-server-{name}")
+    assert (alarm.get("Statistic") or alarm.get("ExtendedStatistic"), alarm["Period"]) == MEASURED[name]
 
 
 def test_tasks_carry_the_tags_of_their_service(each: Assembly) -> None:
