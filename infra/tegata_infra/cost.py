@@ -105,7 +105,8 @@ def _hourly(name: str, count: float = 1) -> float:
 
 def _database(resource: Resource, assembly: Assembly) -> list[Cost]:
     zones = 2 if resource.get("MultiAZ") else 1
-    source = assembly.find(resource.stack, resource.get("SourceDBInstanceIdentifier")) or resource
+    # A replica does not say its size: it has that of its source, which it names by an ARN in pieces.
+    (source,) = [each for each in assembly.all("AWS::RDS::DBInstance") if "AllocatedStorage" in each.properties]
     storage = int(source["AllocatedStorage"]) * PER_MONTH["GB of database storage, gp3"]
     return [Cost(DATABASE, zones * (_hourly(resource["DBInstanceClass"]) + storage))]
 
@@ -182,7 +183,7 @@ PRICED: Mapping[str, Callable[[Resource, Assembly], list[Cost]]] = {
     "AWS::CloudWatch::Dashboard": _each(WATCHING, PER_MONTH["dashboard"]),
 }
 
-FREE = frozenset(
+FREE = frozenset({"Custom::OneOffTask"}) | frozenset(
     f"AWS::{name}"
     for name in [
         "ApplicationAutoScaling::ScalableTarget",
@@ -269,7 +270,8 @@ _REST = """
 Not in it, because it depends on use: traffic out of AWS and through NAT gateways (0.045 for each GB there), the load
 balancers' capacity beyond one unit, logs (0.50 for each GB written), requests that the firewall looks at (0.60 for each
 million), backups beyond the size of the database (0.095 for each GB), enhanced monitoring and container insights,
-traces, the image's storage, users of Cognito beyond its free ones. Calls of KMS and Secrets Manager are cents: secrets
+traces, the image's storage, users of Cognito beyond its free ones (in Plan B's production 0.02 for each user that signs
+in, from the first: threat protection has no free ones). Calls of KMS and Secrets Manager are cents: secrets
 are cached.
 
 ## With a small budget
@@ -316,7 +318,7 @@ def build_page(assemblies: Mapping[tuple[str, str], Assembly]) -> str:
 def _savings(production: Assembly) -> dict[str, Any]:
     storage = 100 * PER_MONTH["GB of database storage, gp3"]
     sums = add_up(production)
-    tasks = 2 * (_hourly("Fargate vCPU, arm64", 1.5) + _hourly("Fargate GB, arm64", 3))
+    tasks = 2 * (_hourly("Fargate vCPU, x86_64", 1.5) + _hourly("Fargate GB, x86_64", 3))
     return {
         "cache": sums[CACHE],
         "replica": _hourly("db.r6g.large") + storage,
