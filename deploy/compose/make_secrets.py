@@ -9,6 +9,7 @@ they belong to here, and the processes there are users 10001, 999 and 101.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import secrets
 import subprocess
@@ -21,8 +22,15 @@ LOGINS = {"tegata_app": "database_url", "tegata_maint": "maintenance_url", "tega
 CERTIFICATE_DAYS = 90
 
 
-def main(directory: Path = HERE) -> None:
+def main(arguments: list[str]) -> None:
     """Make what is missing."""
+    parser = argparse.ArgumentParser(description="Makes what compose.yaml reads as secrets; what is there stays.")
+    parser.add_argument("directory", nargs="?", type=Path, default=HERE, help="where to (%(default)s)")
+    make(parser.parse_args(arguments).directory)
+
+
+def make(directory: Path) -> None:
+    """Make what is missing in the directory."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     administrator = keep(directory / "postgres_password", secrets.token_urlsafe(32))
@@ -65,4 +73,4 @@ def certificate(path: Path, key: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main(sys.argv[1:])

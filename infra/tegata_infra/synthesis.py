@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tegata_infra.deployment import build_app
 from tegata_infra.environments import load_config
 
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
+ARCHIVE = Path(__file__).resolve().parents[2] / "dist" / "cloudformation.zip"
 BUILD = Path(__file__).resolve().parent.parent / "build"
 
 
@@ -45,12 +48,31 @@ def synthesize(
     return output
 
 
+def pack(build: Path, archive: Path) -> Path:
+    """Put the templates into one zip for a release, the same bytes for the same templates."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for template in sorted(build.glob("*/*/*.template.json")):
+            place = zipfile.ZipInfo(str(template.relative_to(build)), (1980, 1, 1, 0, 0, 0))
+            zipped.writestr(place, template.read_bytes(), zipfile.ZIP_DEFLATED)
+    return archive
+
+
 def write_snapshot(build: Path, target: Path) -> None:
     """Keep the templates of `build` in the form in which differences are readable."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for template in sorted(build.glob("*.template.json")):
         (target / template.name.replace(".template", "")).write_text(format_template(json.loads(template.read_text())))
+
+
+def keep_with_passwords(target: Path) -> None:
+    """Keep production as it is where Tegata's logins have passwords: the stacks that differ, to be run as processes."""
+    with tempfile.TemporaryDirectory() as name:
+        build = synthesize("idp", "production", Path(name), database={"authentication": "secret"})
+        for stack in ("Secrets", "Service"):
+            template = json.loads((build / f"Tegata-production-{stack}.template.json").read_text())
+            (target / f"Tegata-production-{stack}.json").write_text(format_template(template))
 
 
 def format_template(template: object) -> str:
@@ -69,6 +91,7 @@ def main(arguments: list[str]) -> int:
         if not all(config_names):
             print(f"{name!r} is no deployment/environment", file=sys.stderr)
             return 2
+        shutil.rmtree(BUILD / name, ignore_errors=True)  # no stack of another day is packed
         try:
             synthesize(deployment, environment, BUILD / deployment / environment)  # type: ignore[arg-type]
         except RuntimeError as error:
@@ -79,6 +102,10 @@ def main(arguments: list[str]) -> int:
         print(f"infra/build/{name}")
         if keep:
             write_snapshot(BUILD / name, SNAPSHOTS / name)
+        if keep and name == "idp/production":
+            keep_with_passwords(SNAPSHOTS / "variants" / "service-passwords")
+    if not named:
+        print(pack(BUILD, ARCHIVE).relative_to(ARCHIVE.parents[1]))
     return 0
 
 

@@ -101,11 +101,9 @@ def test_events_of_backups_are_found_by_what_was_backed_up(idp: Assembly) -> Non
 @pytest.mark.parametrize("named", [ELSEWHERE, None], ids=["a vault elsewhere", "none"])
 def test_copies_go_to_another_region_where_a_vault_is_named(tmp_path: Path, named: str | None) -> None:
     config = load_config("idp", "production", {} if named is None else {"BACKUP_COPY_VAULT_ARN": named})
-    assert config.owner.backup_copy_vault_arn == named
-    if named is None:
-        return
     app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
     add_stacks(app, config)
     app.synth()
     rule = Assembly.read(tmp_path).one("AWS::Backup::BackupPlan")["BackupPlan"]["BackupPlanRule"][0]
-    assert rule["CopyActions"] == [{"DestinationBackupVaultArn": named, "Lifecycle": {"DeleteAfterDays": 35}}]
+    wanted = [{"DestinationBackupVaultArn": named, "Lifecycle": {"DeleteAfterDays": 35}}]
+    assert rule.get("CopyActions") == (None if named is None else wanted)

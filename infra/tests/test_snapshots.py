@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import zipfile
 from pathlib import Path
 
-from tegata_infra.synthesis import SNAPSHOTS, format_template
+from tegata_infra.synthesis import SNAPSHOTS, format_template, pack
 
 from .templates import Assembly
 
@@ -37,3 +38,14 @@ def test_a_difference_is_shown_with_what_is_around_it(idp: Assembly, tmp_path: P
     assert '+    "CidrBlock": "10.0.11.0/24",' in changed
     assert len(changed.splitlines()) < 20
     assert json.loads((tmp_path / "Tegata-production-Network.json").read_text())["Resources"]
+
+
+def test_a_release_carries_the_templates_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "build" / "idp" / "dev"
+    place.mkdir(parents=True)
+    (place / "Tegata-dev-Data.template.json").write_text("{}")
+    (place / "manifest.json").write_text("{}")
+    first = pack(tmp_path / "build", tmp_path / "dist" / "first.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "dist" / "first.zip") as archive:
+        assert archive.namelist() == ["idp/dev/Tegata-dev-Data.template.json"]
+    assert pack(tmp_path / "build", tmp_path / "dist" / "second.zip").read_bytes() == first
