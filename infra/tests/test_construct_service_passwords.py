@@ -1,11 +1,7 @@
-"""The tasks where Tegata's logins have passwords that rotate. Their templates are kept, for they are run as processes.
-
-`python -m tests.test_construct_service_passwords` renews what is kept.
-"""
+"""The tasks where Tegata's logins have passwords that rotate; their templates are kept, to be run as processes."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +62,7 @@ def name_of_secret(assembly: Assembly, stack: str, value: Any) -> str:
 def test_the_templates_are_those_that_run_as_processes(passwords: Assembly) -> None:
     """The stack Secrets is kept for what is imported from it; it has a test of its own."""
     now, name = kept_templates(passwords), "Tegata-production-Service.json"
-    assert now[name] == (KEPT / name).read_text(), "python -m tests.test_construct_service_passwords if this is meant"
+    assert now[name] == (KEPT / name).read_text(), "make synth ARGS=--snapshots if this is meant"
     assert now.keys() == {file.name for file in KEPT.glob("*.json")}
 
 
@@ -106,10 +102,3 @@ def test_rotations_begin_when_the_logins_are_there(passwords: Assembly) -> None:
     for schedule in schedules:
         after = schedule.body["DependsOn"]
         assert migrate.id in (after if isinstance(after, list) else [after])
-
-
-if __name__ == "__main__":
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        for file, text in kept_templates(build(Path(name))).items():
-            (KEPT / file).write_text(text)
