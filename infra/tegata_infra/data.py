@@ -147,6 +147,8 @@ class DataStack(TegataStack):
             copy_tags_to_snapshot=True,
             delete_automated_backups=not self.config.is_production,
             auto_minor_version_upgrade=True,
+            # Another major is only ever that of `engine_version`; without this RDS refuses it.
+            allow_major_version_upgrade=True,
             deletion_protection=config.deletion_protection,
             removal_policy=cdk.RemovalPolicy.DESTROY
             if self.config.environment == "dev"

@@ -63,7 +63,10 @@ class Front:
 
 
 def _add_bucket(stack: TegataStack) -> s3.Bucket:
-    """Add the bucket of access logs. It outlives its stack everywhere: one that is not empty cannot be deleted."""
+    """Add the bucket of access logs. It outlives its stack everywhere: one that is not empty cannot be deleted.
+
+    Nor when a deployment is rolled back: the load balancer writes a test file as soon as it is told of the bucket.
+    """
     bucket = s3.Bucket(
         stack,
         "AccessLogs",
@@ -74,7 +77,7 @@ def _add_bucket(stack: TegataStack) -> s3.Bucket:
         versioned=True,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+        removal_policy=cdk.RemovalPolicy.RETAIN,
         lifecycle_rules=[
             s3.LifecycleRule(
                 id="forget",

@@ -34,6 +34,7 @@ DATABASE = {
     "CopyTagsToSnapshot": True,
     "DeleteAutomatedBackups": False,
     "MaxAllocatedStorage": 500,
+    "AllowMajorVersionUpgrade": True,
     "PreferredBackupWindow": "16:00-16:30",
     "PreferredMaintenanceWindow": "sat:20:30-sat:21:00",
     "Port": "5432",
