@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from tegata_infra import alarms_data
-from tegata_infra.alarms import DAY, Page, add_alarms, name_alarms, tell
+from tegata_infra.alarms import DAY, SILENCE_IS_GOOD, Page, add_alarms, name_alarms, tell
 from tegata_infra.backup import add_backup
 from tegata_infra.config import Config
 from tegata_infra.dashboard import Row
@@ -78,7 +79,16 @@ class RecordsStack(TegataStack):
             watched=secrets.watched,
             ages_log=ages_log,
             trail_log=trail_log,
+            # By its name: the stack of the service comes before this one, and knows nothing of it.
+            readers_log=logs.LogGroup.from_log_group_name(self, "ContainerLog", f"/ecs/{self.config.prefix}"),
         )
+        # The function's own metrics name it by reference, and each would be an export of another stack.
+        drawn = [each for each in watching.drawn if each.metric.namespace == f"{self.config.prefix}/Secrets"]
+        pages = [
+            Page(name=each.name, metric=each.metric, threshold=each.at_least, silence=SILENCE_IS_GOOD, means="", do="")
+            for each in drawn
+        ]
+        self.rows.append(Row("Secrets", pages))
         for alarm in watching.alarms:
             tell(alarm, self._told.topic)
         return list(watching.alarms)

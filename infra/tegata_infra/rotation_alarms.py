@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -28,8 +29,19 @@ class Watched:
     readers: Sequence[str]
 
 
+class Drawn(NamedTuple):
+    """What a dashboard shows: the name of an alarm, its metric, and from where on it goes off."""
+
+    name: str
+    metric: cloudwatch.Metric
+    at_least: float
+
+
 class RotationAlarms(Construct):
-    """All alarms of secrets, as `alarms`; with `trail_log`, CloudTrail's log group, those of reads as well.
+    """All alarms of secrets, as `alarms`, and as `drawn` what a dashboard shows of them.
+
+    With `trail_log`, CloudTrail's log group, those of reads as well; with `readers_log`, where the processes that read
+    secrets write, those of readings in vain.
 
     Whoever makes it adds the action: `for alarm in alarms.alarms: alarm.add_alarm_action(SnsAction(topic))`.
 
@@ -54,17 +66,32 @@ class RotationAlarms(Construct):
         watched: Watched,
         ages_log: logs.ILogGroup | None,
         trail_log: logs.ILogGroup | None = None,
+        readers_log: logs.ILogGroup | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._watched = watched
         self._namespace = f"{watched.prefix}/Secrets"
         self.alarms: list[cloudwatch.Alarm] = []
+        self.drawn: list[Drawn] = []
         if rotation is not None:
             self._watch_function(rotation)
             if ages_log is not None:
                 self._watch_ages(rotation, ages_log)
         if trail_log is not None:
             self._watch_reads(trail_log)
+        if readers_log is not None:
+            self._watch_readers(readers_log)
+
+    def _watch_readers(self, log_group: logs.ILogGroup) -> None:
+        """Watch the processes themselves: what they know serves for a while, so one reading in vain wakes nobody."""
+        failed = self._count("SecretFetchFailed", log_group, "{ $.SecretFetchFailed >= 1 }")
+        self._add(
+            "secret-fetch-failed",
+            "Processes cannot read secrets, and go on with what they know: docs/how-to/secrets-runbook.md",
+            failed,
+            at_least=1,
+            periods=3,
+        )
 
     def _watch_function(self, rotation: RotationFunction) -> None:
         # The kit's metric has no dimension for the environment; its line in the function's own log needs none.
@@ -145,6 +172,7 @@ class RotationAlarms(Construct):
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
+        self.drawn.append(Drawn(name, metric, at_least))
         self.alarms.append(
             cloudwatch.Alarm(
                 self,

@@ -33,6 +33,7 @@ MEASURED = {
     "database-connections": ("Maximum", 300),
     "database-storage": ("Minimum", 300),
     "replica-lag": ("Maximum", 60),
+    "secret-fetch-failed": ("Sum", 300),
     "rotation-failed": ("Sum", 300),
     "secret-access-denied": ("Sum", 300),
     "secret-reads-unusual": ("Sum", 300),
