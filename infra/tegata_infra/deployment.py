@@ -48,7 +48,7 @@ def add_stacks(app: cdk.App, config: Config) -> None:
         if config.observability.alarms:
             told = ObservabilityStack(app, config, network, Serving.of_tegata(edge, service), data)
             records = RecordsStack(app, config, told, data=data, secrets=secrets)
-            records.add_dependency(service, "it counts what the containers write")
+            records.add_stack_dependency(service, "it counts what the containers write")
             DashboardStack(app, config, [*told.rows, *records.rows], [*told.alarm_names, *records.alarm_names])
     if config.deployment == "plan-b":
         images = RepositoryStack(app, config)

@@ -29,5 +29,8 @@ def find_repository(stack: TegataStack, made: ecr.IRepository) -> ecr.IRepositor
     if found is None:
         return made
     account, region, name, _ = found.groups()
+    known = stack.node.try_find_child("NamedRepository")
+    if known is not None:
+        return known
     arn = stack.format_arn(service="ecr", account=account, region=region, resource="repository", resource_name=name)
     return ecr.Repository.from_repository_attributes(stack, "NamedRepository", repository_name=name, repository_arn=arn)

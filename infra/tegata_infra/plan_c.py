@@ -18,6 +18,7 @@ from tegata_infra.config import Config
 from tegata_infra.containers import Program
 from tegata_infra.edge import add_target_group
 from tegata_infra.front import Front
+from tegata_infra.images import find_repository
 from tegata_infra.network import NetworkStack
 from tegata_infra.service import REPOSITORY, find_image
 from tegata_infra.stack import TegataStack
@@ -64,7 +65,9 @@ class PlanCServiceStack(TegataStack):
         super().__init__(scope, "Service", config, description=f"{config.prefix}: containers")
         self.cluster = containers.add_cluster(self, network)
         log = containers.add_log_group(self, network)
-        execution_role = containers.add_execution_role(self, "ExecutionRole", edge.repository, log)
+        execution_role = containers.add_execution_role(
+            self, "ExecutionRole", find_repository(self, edge.repository), log
+        )
         program = Program(
             name=self.name("app"),
             image=find_image(self, EXAMPLE, DOCKERFILE),

@@ -17,6 +17,7 @@ from tegata_infra.config import Config
 from tegata_infra.containers import Program
 from tegata_infra.data import ADMINISTRATOR, DATABASE_NAME, POSTGRES_PARAMETERS, DataStack
 from tegata_infra.edge import EdgeStack
+from tegata_infra.images import find_repository
 from tegata_infra.network import NetworkStack
 from tegata_infra.secrets import SecretsStack
 from tegata_infra.secrets_manager import grant_read
@@ -79,10 +80,14 @@ class ServiceStack(TegataStack):
         self._shared = _Shared(
             image=find_image(self, REPOSITORY, DOCKERFILE),
             log=self.log,
-            execution_role=containers.add_execution_role(self, "ExecutionRole", edge.repository, self.log),
+            execution_role=containers.add_execution_role(
+                self, "ExecutionRole", find_repository(self, edge.repository), self.log
+            ),
             place=self._find_place(),
         )
-        starter = containers.add_execution_role(self, "BootstrapExecutionRole", edge.repository, self.log)
+        starter = containers.add_execution_role(
+            self, "BootstrapExecutionRole", find_repository(self, edge.repository), self.log
+        )
         start = prepare(starter, data, secrets)
         bootstrap, migration = self._define_bootstrap(start, starter), self._define_migration()
         tasks = OneOffTasks(self, network, self.cluster, [bootstrap, migration])

@@ -29,7 +29,7 @@ def read_lines() -> list[tuple[str, str, str]]:
     for text in PAGE.read_text().splitlines():
         if text.startswith("## "):
             section = text.removeprefix("## ")
-        elif (row := LINE.match(text)) and row["line"] not in ("line", "---"):
+        elif section in SEED and (row := LINE.match(text)) and row["line"] not in ("line", "---"):
             found.append((section, row["line"], row["held"]))
     return found
 

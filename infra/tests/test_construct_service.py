@@ -153,3 +153,15 @@ def test_without_an_image_cdk_builds_the_one_of_this_repository(tmp_path: Path) 
     # What .dockerignore leaves out is not copied for each synthesis either.
     assert not (staged / "docs").exists()
     assert not (staged / ".venv").exists()
+
+
+def test_an_image_of_another_repository_may_be_fetched_there(tmp_path_factory: pytest.TempPathFactory) -> None:
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tegata:0.1.0@sha256:" + "a" * 64
+    named = Assembly.read(synthesize("idp", "dev", tmp_path_factory.mktemp("named"), environ={"IMAGE_URI": image}))
+    fetched = {
+        json.dumps(statement["Resource"])
+        for policy in named.all("AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "ecr:BatchGetImage" in statement["Action"]
+    }
+    assert fetched == {'"arn:aws:ecr:eu-west-1:123456789012:repository/team/tegata"'}

@@ -94,6 +94,7 @@ class ProxyStack(TegataStack):
             health=HEALTH,
             port=self.config.app_port,
         )
+        starter = containers.add_execution_role(self, "ExecutionRole", find_repository(self, repository), log)
         task = containers.add_task_definition(
             self,
             "Task",
@@ -101,13 +102,15 @@ class ProxyStack(TegataStack):
             programs=[program],
             # It asks nothing of AWS: keys are public, and whom to trust stands in its environment.
             task_role=containers.add_role(self, "TaskRole", "the application"),
-            execution_role=containers.add_execution_role(self, "ExecutionRole", find_repository(self, repository), log),
+            execution_role=starter,
             log=log,
         )
         service = containers.add_service(
             self, "Service", name=self.name("service"), cluster=self.cluster, task=task, network=self._network
         )
         service.attach_to_application_target_group(self.targets)
+        # The role's rights are a resource of their own: without them no image can be fetched.
+        service.node.add_dependency(starter)
         containers.add_scaling(self, service, self.targets)
         return service
 
