@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 
-# What is said is written slowly, to a stream whose lock the interpreter takes when it ends.
+# What is said is written slowly, though well within the patience of the end, to a stream whose lock the interpreter
+# takes when it ends.
 PROGRAM = """
 import contextlib, io, logging, sys, threading, time
 from tegata_credentials.{module} import *
@@ -23,7 +24,7 @@ class Slow(io.RawIOBase):
 
     def write(self, data):
         begun.set()
-        time.sleep(0.3)
+        time.sleep(0.2)
         written.append(bytes(data))
         return len(data)
 
@@ -62,7 +63,7 @@ THREADS = {
         """
         source = SecretsInMemory({"mail": {"password": "one"}})
         service = SecretService(source)
-        service.on_change(lambda *_: [say("changed") for _ in range(3)])
+        service.on_change(lambda *_: [say("changed") for _ in range(2)])
         service.get_version("mail")
         source.put("mail", {"password": "two"})
         service.invalidate("mail")
