@@ -23,6 +23,7 @@ from tegata_infra.rotation import Rotated
 
 CODE = Path(__file__).with_name("rotation_age_function.py")
 METRIC = "SecretAgeDays"
+COPIES = "SecretCopiesFailed"
 EVERY = cdk.Duration.hours(6)
 
 
@@ -94,6 +95,12 @@ class SecretAges(Construct):
             dimensions_map={"Secret": rotated.name},
             statistic="Maximum",
             period=cdk.Duration.days(1),
+        )
+
+    def failed_copies(self) -> cloudwatch.Metric:
+        """Return how many copies of one secret in other regions could not be brought up to date."""
+        return cloudwatch.Metric(
+            namespace=self._namespace, metric_name=COPIES, statistic="Maximum", period=cdk.Duration.days(1)
         )
 
     def _add_schedule(self, function: lambda_.Function) -> None:

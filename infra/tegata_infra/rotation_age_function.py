@@ -1,4 +1,4 @@
-"""Tells the ages of secrets; copied into the template, so it has no other file."""
+"""Tells the ages of secrets, and of copies that failed; copied into the template, so it has no other file."""
 
 import json
 import os
@@ -18,13 +18,14 @@ def handler(event: object, context: object) -> None:
             failed.append(f"{name}: {error.response['Error']['Code']}")
             continue
         since = found.get("LastRotatedDate") or found["CreatedDate"]
-        metric = {
-            "Namespace": os.environ["NAMESPACE"],
-            "Dimensions": [["Secret"]],
-            "Metrics": [{"Name": "SecretAgeDays", "Unit": "None"}],
-        }
+        metrics = [
+            {"Namespace": os.environ["NAMESPACE"], "Dimensions": [dimensions], "Metrics": [{"Name": told}]}
+            for told, dimensions in (("SecretAgeDays", ["Secret"]), ("SecretCopiesFailed", []))
+        ]
         days = (time.time() - since.timestamp()) / 86400
-        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [metric]}
-        print(json.dumps({"_aws": about, "Secret": name, "SecretAgeDays": round(days, 2)}), flush=True)
+        copies = sum(copy["Status"] == "Failed" for copy in found.get("ReplicationStatus", []))
+        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": metrics}
+        line = {"_aws": about, "Secret": name, "SecretAgeDays": round(days, 2), "SecretCopiesFailed": copies}
+        print(json.dumps(line), flush=True)
     if failed:
         raise RuntimeError("; ".join(failed))

@@ -113,6 +113,12 @@ class RotationAlarms(Construct):
             rotated=rotation.rotated,
             log_group=log_group,
         )
+        self._add(
+            "secret-copies-failed",
+            "A copy of a secret in another region is not up to date: docs/how-to/secrets-runbook.md",
+            ages.failed_copies(),
+            at_least=1,
+        )
         for rotated in rotation.rotated:
             word = rotated.name.replace("/", "-")
             self._add(

@@ -46,6 +46,7 @@ ALARMS: dict[str, tuple[str, str, float, int, str]] = {
     "backup-failed": ("idp-server/Events BackupsFailed", ">=", 1, 1, "notBreaching"),
     "backup-missing": ("idp-server/Events BackupsCompleted", "<", 1, 2, "breaching"),
     # Seed 004: rotations and reads of secrets.
+    "secret-copies-failed": ("idp-server/Secrets SecretCopiesFailed", ">=", 1, 1, "notBreaching"),
     "secret-fetch-failed": ("idp-server/Secrets SecretFetchFailed", ">=", 1, 3, "notBreaching"),
     "rotation-failed": ("idp-server/Secrets RotationFailed", ">=", 1, 1, "notBreaching"),
     "rotation-errors": ("AWS/Lambda Errors", ">=", 1, 3, "notBreaching"),
@@ -166,7 +167,7 @@ def test_every_alarm_looks_at_a_metric_that_is_there(each: Assembly) -> None:
         for namespace, dimensions in metrics_of(alarm):
             if namespace in DIMENSIONS:
                 assert {entry["Name"] for entry in dimensions} >= DIMENSIONS[namespace], alarm["AlarmName"]
-            elif alarm.get("MetricName") != "SecretAgeDays":
+            elif alarm.get("MetricName") not in ("SecretAgeDays", "SecretCopiesFailed"):
                 assert (namespace, alarm["MetricName"]) in filtered, alarm["AlarmName"]
 
 

@@ -34,6 +34,7 @@ MEASURED = {
     "database-storage": ("Minimum", 300),
     "replica-lag": ("Maximum", 60),
     "secret-fetch-failed": ("Sum", 300),
+    "secret-copies-failed": ("Maximum", 86_400),
     "rotation-failed": ("Sum", 300),
     "secret-access-denied": ("Sum", 300),
     "secret-reads-unusual": ("Sum", 300),

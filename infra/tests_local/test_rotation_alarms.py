@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -162,6 +163,7 @@ def test_the_ages_of_all_rotated_secrets_are_told_as_the_alarms_ask_for_them(
     lines = tell_ages()
     assert {line["Secret"] for line in lines} == set(ROTATED)
     assert all(0 <= line["SecretAgeDays"] < 1 for line in lines)
+    assert {line["SecretCopiesFailed"] for line in lines} == {0}
     told = {(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "SecretAgeDays", line["Secret"]) for line in lines}
     asked = {
         (alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"][0]["Value"]): alarm
@@ -171,6 +173,46 @@ def test_the_ages_of_all_rotated_secrets_are_told_as_the_alarms_ask_for_them(
     assert set(asked) == told
     assert {key[2]: alarm["Threshold"] for key, alarm in asked.items()} == dict(zip(ROTATED, (92, 32), strict=True))
     assert {alarm["TreatMissingData"] for alarm in asked.values()} == {"breaching"}
+
+
+class SecretsManagerWithCopies:
+    """A Secrets Manager whose secrets have a copy that is up to date, and one that could not be made so."""
+
+    class exceptions:
+        ClientError = KeyError
+
+    def client(self, service: str) -> SecretsManagerWithCopies:
+        assert service == "secretsmanager"
+        return self
+
+    def describe_secret(self, **_: str) -> dict[str, Any]:
+        copies = [{"Region": "ap-northeast-3", "Status": "Failed"}, {"Region": "eu-west-1", "Status": "InSync"}]
+        return {"CreatedDate": datetime.now(UTC), "ReplicationStatus": copies}
+
+
+def test_a_copy_that_is_not_up_to_date_is_told_where_the_alarm_looks(
+    production: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = production.one("AWS::Lambda::Function", FunctionName="tegata-production-rotation-ages").properties
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, value)
+    names: dict[str, Any] = {}
+    exec(compile(function["Code"]["ZipFile"], "index.py", "exec"), names)
+    out = io.StringIO()
+    with redirect_stdout(out):
+        names["handler"].__globals__["boto3"] = SecretsManagerWithCopies()
+        names["handler"]({}, None)
+    line = json.loads(out.getvalue().splitlines()[0])
+    (told,) = [
+        each for each in line["_aws"]["CloudWatchMetrics"] if each["Metrics"] == [{"Name": "SecretCopiesFailed"}]
+    ]
+    (alarm,) = [
+        each.properties
+        for each in production.all("AWS::CloudWatch::Alarm")
+        if each.properties.get("MetricName") == "SecretCopiesFailed"
+    ]
+    assert (alarm["Namespace"], alarm.get("Dimensions", [])) == (told["Namespace"], told["Dimensions"][0])
+    assert line["SecretCopiesFailed"] >= alarm["Threshold"]
 
 
 def test_a_secret_that_is_gone_fails_the_run_after_the_others_were_told(
