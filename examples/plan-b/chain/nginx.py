@@ -128,8 +128,8 @@ def _is_ending(pid: int) -> bool:
     """Tell whether a worker accepts no more, by the name that it then gives itself."""
     try:
         name = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return True
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended, before the file was opened or while it was read
     return not name.strip(b"\0") or b"shutting down" in name
 
 
