@@ -8,7 +8,7 @@ PYTHON := python3
 endif
 PREPARE := $(PYTHON) tools/prepare.py
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS ?=
 
 # Somebody else's virtual environment is none of our business.

@@ -29,6 +29,10 @@ class BuildError(Exception):
     """A command of the build failed; what it said."""
 
 
+_BASE = "/base"
+"""Where a build finds Python, as in the image that it begins from."""
+
+
 class Build:
     """The first stage, in `directory`: `/build` and `/opt` are folders of it."""
 
@@ -37,12 +41,17 @@ class Build:
         self._context, self._directory = context, directory
         self._from_registry = from_registry
         self._commands = 0
-        self.opt, self.build = directory / "opt", directory / "build"
+        self.opt, self.build, self._base = directory / "opt", directory / "build", directory / "base"
 
     def do(self) -> None:
         """Carry out every instruction. Raises `BuildError`."""
         self.opt.mkdir()
         self.build.mkdir()
+        self._base.mkdir()
+        # The base image has a `python`, Debian only a `python3`. No link: environments made with it would lead there.
+        python = self._base / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 "$@"\n')
+        python.chmod(0o755)
         for instruction in self._stage.instructions:
             if instruction.word == "COPY":
                 self._copy(instruction)
@@ -72,12 +81,11 @@ class Build:
 
     def _shell(self, command: str) -> None:
         self._commands += 1
-        python = Path(sys.base_prefix, "bin")
         environment = {
             **self._stage.pairs("ENV"),
             # Where registries are is the machine's affair.
             **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
-            "PATH": f"{python}:/usr/bin:/bin",
+            "PATH": f"{_BASE}:/usr/bin:/bin",
             "HOME": "/nonexistent",
         }
         container = Container(
@@ -86,6 +94,7 @@ class Build:
             user="0:0",
             writable={"/build": self.build, "/opt": self.opt},
             memory=["/tmp"],
+            mounts={_BASE: self._base},
             workdir="/build",
         )
         done = run(container, {}, self._directory / f"run-{self._commands}.log", _FOR_BUILDING)
