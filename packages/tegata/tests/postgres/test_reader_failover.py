@@ -59,19 +59,34 @@ async def test_a_standby_of_the_writer_before_a_failover_is_not_believed_however
 
 async def test_a_standby_that_follows_the_new_writer_is_used_again(bindir: Path | None) -> None:
     with failing_over(bindir) as (_, writer, reader):
+        # The reader's history must not go on where the new writer's does not: its old writer is gone first.
+        follow(reader, "")
+        until(lambda: not execute(reader.admin, "select from pg_stat_wal_receiver"))
+        until(lambda: has_replayed(writer, execute(reader.admin, "select pg_last_wal_replay_lsn()::text")[0][0]))
         assert execute(writer.admin, "select pg_promote()") == [(True,)]
         async with world_of(writer, reader.app, breaker=Breaker(clock=lambda: 0.0)) as world:
             await world.types()
             assert world.went_to_the_writer() == {"another_timeline": 1}
-        followed = writer.admin.in_database("postgres").psycopg_conninfo()
-        execute(reader.admin, f"alter system set primary_conninfo = '{followed}'", "select pg_reload_conf()")
+        follow(reader, writer.admin.in_database("postgres").psycopg_conninfo())
         async with world_of(writer, reader.app, breaker=Breaker(longest_pause_seconds=0.1)) as world:
             execute(writer.admin, "checkpoint")
             await world.write("sign_in.succeeded")
-            until(lambda: execute(reader.admin, "select status from pg_stat_wal_receiver") == [("streaming",)])
+            # A checkpoint of a standby does something only once it has replayed one of its writer.
+            written = execute(writer.admin, "select pg_current_wal_lsn()::text")[0][0]
+            until(lambda: has_replayed(reader, written))
             execute(reader.admin, "checkpoint")
             await world.until_the_reader_answers()
             assert "sign_in.succeeded" in await world.types()
+
+
+def follow(standby: MigratedDatabase, writer: str) -> None:
+    """Let the standby receive from the server at `writer`, a connection string; "": from none."""
+    execute(standby.admin, f"alter system set primary_conninfo = '{writer}'", "select pg_reload_conf()")
+
+
+def has_replayed(standby: MigratedDatabase, position: object) -> bool:
+    """Whether it has everything before a position in the log."""
+    return execute(standby.admin, f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn") == [(True,)]
 
 
 @contextmanager
