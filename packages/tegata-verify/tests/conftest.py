@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,24 @@ import pytest
 
 from tegata_verify import CachePolicy, Generic, Tegata, Verifier
 from tegata_verify.testing import TestIssuer
+
+PATIENCE_SECONDS = 60
+"""For what must happen: on a machine that has other things to do it may take its time."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it has come about."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when it has come about, for threads."""
+    late = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < late, "it did not come about"
+        time.sleep(0.001)
 
 
 @dataclass
@@ -72,7 +91,8 @@ class IssuerServer:
         return Tegata(self.signer.issuer, [self.signer.audience], allow_loopback_http=True)
 
     def verifier(self, rules: Generic | None = None, **policy: Any) -> Verifier:
-        return Verifier(rules or self.rules, clock=self.clock, cache_policy=CachePolicy(**policy))
+        patient = CachePolicy(**{"timeout": PATIENCE_SECONDS, **policy})
+        return Verifier(rules or self.rules, clock=self.clock, cache_policy=patient)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
@@ -136,6 +156,16 @@ def clock() -> Clock:
 async def server(clock: Clock, anyio_backend: str) -> AsyncIterator[IssuerServer]:
     async with serve(clock) as issuer:
         yield issuer
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    return until
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[[Callable[[], object]], None]:
+    return wait_until
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def fetcher():
-    return DocumentFetcher(allow_loopback_http=True, max_bytes=1000, timeout_seconds=5)
+    return DocumentFetcher(allow_loopback_http=True, max_bytes=1000, timeout_seconds=60)
 
 
 async def failure(fetcher, url):

@@ -11,6 +11,8 @@ import pytest
 
 from tegata_verify import Guard, HttpRequest, KeysUnavailable, Reason, TokenError
 
+from .conftest import PATIENCE_SECONDS, until
+
 pytestmark = pytest.mark.anyio
 
 HOUR = 3600
@@ -70,8 +72,7 @@ async def test_a_cancelled_waiter_leaves_the_fetch_to_the_others(server):
     server.gate.clear()
     verifier = server.verifier()
     first, second = (asyncio.create_task(verifier.verify(server.signer.mint())) for _ in range(2))
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -84,8 +85,7 @@ async def test_a_fetch_whose_every_waiter_left_still_serves_the_next_request(ser
     server.gate.clear()
     verifier = server.verifier()
     waiter = asyncio.create_task(verifier.verify(server.signer.mint()))
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     waiter.cancel()
     server.gate.set()
     await verifier.verify(server.signer.mint())
@@ -151,10 +151,9 @@ async def test_keys_are_renewed_ahead_of_their_end_without_anybody_waiting(serve
     assert server.fetches == 1
     clock.now += 2
     server.gate.clear()
-    await asyncio.wait_for(verifier.verify(server.signer.mint()), 10)
+    await asyncio.wait_for(verifier.verify(server.signer.mint()), PATIENCE_SECONDS)
     server.gate.set()
-    while server.fetches < 2:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.fetches == 2)
     await verifier.aclose()
 
 
@@ -245,7 +244,7 @@ async def test_during_an_outage_requests_do_not_wait_for_the_issuer(server, cloc
     await verifier.verify(server.signer.mint())  # learns of the outage
     server.gate.clear()
     clock.now += 6
-    await asyncio.wait_for(verifier.verify(server.signer.mint()), 10)
+    await asyncio.wait_for(verifier.verify(server.signer.mint()), PATIENCE_SECONDS)
     server.gate.set()
     await verifier.aclose()
 
@@ -288,8 +287,7 @@ async def test_after_an_outage_discovery_may_name_a_new_address(server, clock, a
     await verifier.verify(server.signer.mint())  # learns that the old address is gone
     clock.now += 5
     await verifier.verify(server.signer.mint())  # looks for a new one behind the request's back
-    while not server.requests["/demo/keys"]:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests["/demo/keys"])
     await verifier.aclose()
 
 
@@ -328,8 +326,7 @@ async def test_event_loops_in_two_threads_do_not_wait_for_each_others_fetch(serv
     verifier, token = server.verifier(), server.signer.mint()
     server.gate.clear()
     elsewhere = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(verifier.verify(token))))
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     here = asyncio.create_task(verifier.verify(token))
     await asyncio.sleep(0.01)
     server.gate.set()
@@ -342,8 +339,7 @@ async def test_a_verifier_outlives_the_event_loop_it_was_first_used_in(server):
 
     async def leave_in_the_middle_of_a_fetch():
         waiting = asyncio.create_task(verifier.verify(token))
-        while not server.requests:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.requests)
         waiting.cancel()
 
     await asyncio.to_thread(lambda: asyncio.run(leave_in_the_middle_of_a_fetch()))

@@ -142,7 +142,10 @@ class TestAlb:
     def verifier(self, rules: Alb | None = None, *, key_policy: AlbKeyPolicy | None = None) -> AlbVerifier:
         """Return what takes this load balancer's word, after `rules` if given and else after `self.rules`."""
         return AlbVerifier(
-            rules or self.rules, transport=self.transport, clock=self.issuer.clock, key_policy=key_policy
+            rules or self.rules,
+            transport=self.transport,
+            clock=self.issuer.clock,
+            key_policy=key_policy or AlbKeyPolicy(timeout=60),  # no network can fail, but a busy machine may stop us
         )
 
 

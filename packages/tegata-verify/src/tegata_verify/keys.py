@@ -156,11 +156,12 @@ class JwksCache:
         found = copy.keys.find(kid)
         if found or kid is None:
             return found
-        if self._is_fetching() or self._may_look_again(kid, now):
+        # In this order: a fetch that another thread has begun in between is under way, or its answer is here.
+        if self._may_look_again(kid, now) or self._is_fetching():
             return None
         if self._outage is not None:
             raise self._unavailable()
-        return ()
+        return () if self._copy is copy else self.find_at_hand(kid)
 
     def is_renewal_due(self) -> bool:
         """Tell whether `renew` should be started, though nobody need wait for it."""
@@ -212,14 +213,15 @@ class JwksCache:
             copy = self._copy
             if self._is_resting(now):
                 return None
-            if copy is not None and copy.younger_than(copy.ttl * self._policy.refresh_ahead, now):
-                # Another thread was faster, or the copy is good and lacks this one key.
-                if kid is None or copy.keys.find(kid) or not self._may_look_again(kid, now):
-                    return None
-                self._refetched_at = now
+            young = copy is not None and copy.younger_than(copy.ttl * self._policy.refresh_ahead, now) and copy
+            # Another thread was faster, or the copy is good and lacks this one key.
+            if young and (kid is None or young.keys.find(kid) or not self._may_look_again(kid, now)):
+                return None
             name = f"tegata-verify: keys of {self._issuer.name}"
-            self._flight = _Flight(self._refresh(kid), name)
-            return self._flight
+            self._flight = flight = _Flight(self._refresh(kid), name)
+            if young:
+                self._refetched_at = now  # after the flight: who finds this finds that
+            return flight
 
     async def _refresh(self, kid: str | None) -> None:
         try:

@@ -111,6 +111,7 @@ def alb(rules, clock):
     """Build a verifier of the load balancer's tokens; seconds of the policy may be given."""
 
     def build(changed: Alb | None = None, **policy: Any) -> AlbVerifier:
-        return AlbVerifier(changed or rules, clock=clock, key_policy=AlbKeyPolicy(**policy))
+        patient = AlbKeyPolicy(**{"timeout": 60, **policy})
+        return AlbVerifier(changed or rules, clock=clock, key_policy=patient)
 
     return build

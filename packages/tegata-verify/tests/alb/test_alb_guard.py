@@ -81,7 +81,7 @@ def test_data_alone_is_verified_in_the_background_for_callers_without_a_loop(alb
     background, verifier = Background(), alb.verifier()
     try:
         data = alb.mint_data(subject="ann")
-        assert background.run(verifier.verify(data), timeout_seconds=30).subject == "ann"
+        assert background.run(verifier.verify(data), timeout_seconds=60).subject == "ann"
     finally:
         background.close()
 

@@ -33,25 +33,23 @@ def named(balancer, kid: str | None = None) -> str:
     return balancer.sign(balancer.header(kid=kid or str(uuid.uuid4())))
 
 
-async def test_a_hundred_requests_at_once_cause_one_fetch(alb, balancer, publish, server):
+async def test_a_hundred_requests_at_once_cause_one_fetch(alb, balancer, publish, server, until):
     publish(balancer.pem)
     verifier = alb()
     server.gate.clear()
     waiting = [asyncio.create_task(outcome(verifier, balancer.sign())) for _ in range(100)]
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     server.gate.set()
     assert set(await asyncio.gather(*waiting)) == {"user-1"}
     assert server.requests.total() == 1
 
 
-async def test_a_waiter_that_gives_up_leaves_the_fetch_to_the_others(alb, balancer, publish, server):
+async def test_a_waiter_that_gives_up_leaves_the_fetch_to_the_others(alb, balancer, publish, server, until):
     publish(balancer.pem)
     verifier = alb()
     server.gate.clear()
     first, second = (asyncio.create_task(verifier.verify(balancer.sign())) for _ in range(2))
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     first.cancel()
     server.gate.set()
     assert (await second).subject == "user-1"
@@ -200,13 +198,12 @@ async def test_an_answer_that_drips_is_given_up(alb, balancer, publish):
     assert await outcome(alb(timeout=0.2), balancer.sign()) == Reason.KEYS_UNAVAILABLE
 
 
-async def test_a_fetch_under_way_ends_with_the_verifier(alb, balancer, publish, server):
+async def test_a_fetch_under_way_ends_with_the_verifier(alb, balancer, publish, server, until):
     publish(balancer.pem)
     verifier = alb()
     server.gate.clear()
     waiting = asyncio.create_task(verifier.verify(balancer.sign()))
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: server.requests)
     await verifier.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -128,12 +128,12 @@ def test_under_uvicorn(issuer):
     thread.start()
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        with httpx2.Client(base_url=base, trust_env=False, timeout=20) as http:
+        with httpx2.Client(base_url=base, trust_env=False, timeout=60) as http:
             assert http.get("/beers", headers=bearer(issuer)).json()["caller"] == "user-1"
             assert http.get("/beers").status_code == 401
             assert http.get("/health").status_code == 200
             assert http.get("/health%2f").status_code == 401
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listening.close()

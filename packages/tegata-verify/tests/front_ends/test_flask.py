@@ -64,11 +64,11 @@ def test_under_wsgiref(app, issuer):
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/beers/saison"
         try:
-            with httpx2.Client(trust_env=False, timeout=20) as http:
+            with httpx2.Client(trust_env=False, timeout=60) as http:
                 assert (
                     http.get(url, headers={"Authorization": f"Bearer {issuer.mint(scope='read')}"}).status_code == 200
                 )
                 assert http.get(url).status_code == 401
         finally:
             server.shutdown()
-            thread.join(20)
+            thread.join(60)

@@ -70,10 +70,10 @@ def service(request):
         server = SERVERS[server_name](make(guard))
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        with httpx2.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False, timeout=20) as http:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False, timeout=60) as http:
             yield http
         server.shutdown()
-        thread.join(20)
+        thread.join(60)
         server.server_close()
     guard.close()
 

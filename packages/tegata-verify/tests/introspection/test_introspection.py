@@ -29,6 +29,8 @@ from tegata_verify.client.authentication import ClientSecret, PrivateKeyJwt
 from tegata_verify.issuers import Generic
 from tegata_verify.testing import TestIssuer
 
+PATIENCE_SECONDS = 60
+
 pytestmark = pytest.mark.anyio
 
 
@@ -83,7 +85,7 @@ class Endpoint(httpx2.AsyncBaseTransport):
             authentication or ClientSecret("api", "p:ss word"),
             transport=lambda: self,
             clock=lambda: self.now,
-            policy=IntrospectionPolicy(**(policy or {})),
+            policy=IntrospectionPolicy(**{"timeout": PATIENCE_SECONDS, **(policy or {})}),
             **how,
         )
 
@@ -222,13 +224,12 @@ async def test_no_token_is_kept_in_clear(endpoint):
     assert "secret-token" not in repr(vars(introspection))
 
 
-async def test_many_requests_with_one_token_ask_once(endpoint):
+async def test_many_requests_with_one_token_ask_once(endpoint, until):
     endpoint.answer("opaque")
     endpoint.gate.clear()
     introspection = endpoint.introspection()
     waiting = [asyncio.create_task(introspection.find_principal("opaque")) for _ in range(50)]
-    while not endpoint.asked:
-        await asyncio.sleep(0.001)
+    await until(lambda: endpoint.asked)
     waiting[0].cancel()
     endpoint.gate.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -389,6 +390,7 @@ async def test_metadata_cannot_send_the_token_and_our_secret_to_where_the_issuer
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         rules = Generic(issuer, ["beer-service"], allow_loopback_http=True)
-        introspection = Introspection(rules, ClientSecret("beer-service", "a secret"))
+        patient = IntrospectionPolicy(timeout=PATIENCE_SECONDS)
+        introspection = Introspection(rules, ClientSecret("beer-service", "a secret"), policy=patient)
         with pytest.raises(KeysUnavailable, match="not public"):
             await introspection.find_principal("opaque")

@@ -61,7 +61,7 @@ class Vendor:
             rules or self.rules,
             transport=lambda: Published(self.documents, self.asked),
             clock=lambda: now,
-            cache_policy=CachePolicy(unknown_kid=0),
+            cache_policy=CachePolicy(unknown_kid=0, timeout=60),
         )
 
 

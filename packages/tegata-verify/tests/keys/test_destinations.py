@@ -106,10 +106,10 @@ async def test_however_loopback_is_spelled_a_public_issuer_cannot_send_us_there(
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FetchFailed, match="not public"):
-        await DocumentFetcher().fetch(f"https://{host}:1/jwks", named_by="https://8.8.8.8/metadata")
+        await DocumentFetcher(timeout_seconds=60).fetch(f"https://{host}:1/jwks", named_by="https://8.8.8.8/metadata")
 
 
 async def test_what_is_configured_or_on_the_issuers_host_is_asked_as_it_is():
     for named_by in (None, "https://127.0.0.1/metadata"):
         with pytest.raises(FetchFailed, match="Connect"):
-            await DocumentFetcher().fetch("https://127.0.0.1:1/jwks", named_by=named_by)
+            await DocumentFetcher(timeout_seconds=60).fetch("https://127.0.0.1:1/jwks", named_by=named_by)

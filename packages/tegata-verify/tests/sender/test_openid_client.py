@@ -69,7 +69,7 @@ def service():
     thread.start()
     yield base, seen
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
     listening.close()
 
 
@@ -83,7 +83,7 @@ def call(*calls):
         cwd=FOLDER,
         input=json.dumps({"calls": calls}).encode(),
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]

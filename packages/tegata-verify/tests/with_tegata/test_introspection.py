@@ -10,6 +10,7 @@ from tegata.testing.relying_party import RelyingParty
 from tegata.testing.server import API, OTHER_API
 from tegata_verify import (
     AccessError,
+    CachePolicy,
     Guard,
     HttpRequest,
     Introspection,
@@ -33,12 +34,12 @@ async def guarding(tegata, *, secret=None, confirm_jwts=False, asker=ASKER):
     """Yield the guard of a service of the tenant `acme`."""
     acme = tegata.tenants["acme"]
     rules = Tegata(acme.issuer, [API], allow_loopback_http=True)
-    verifier = Verifier(rules, clock=tegata.clock)
+    verifier = Verifier(rules, clock=tegata.clock, cache_policy=CachePolicy(timeout=60))
     introspection = Introspection(
         rules,
         ClientSecret(asker, secret or acme.secrets[asker]),
         confirm_jwts=confirm_jwts,
-        policy=IntrospectionPolicy(active=60, inactive=10),
+        policy=IntrospectionPolicy(active=60, inactive=10, timeout=60),
         clock=tegata.clock,
     )
     yield Guard(verifier, introspection=introspection)

@@ -23,6 +23,8 @@ from tegata_verify.tokens import SignatureRegistry
 from tegata_verify.verifier import Verifier
 
 _HOUR_SECONDS = 3600
+_PATIENCE_SECONDS = 60  # no network can fail here, but a busy machine may stop a test for seconds
+_PATIENT = CachePolicy(timeout=_PATIENCE_SECONDS)
 _STRANGER = "https://mallory.example"
 _OF_CLAIMS = frozenset({Flaw.EXPIRED, Flaw.NOT_YET_VALID, Flaw.OTHER_AUDIENCE, Flaw.OTHER_CLIENT, Flaw.OTHER_ISSUER})
 
@@ -185,7 +187,7 @@ class TestIssuer:
             ClientSecret(self.client_id, "not looked at"),
             url=self.introspection_url,
             confirm_jwts=confirm_jwts,
-            policy=policy,
+            policy=policy or IntrospectionPolicy(timeout=_PATIENCE_SECONDS),
             transport=self.transport,
             clock=self.clock,
         )
@@ -219,7 +221,7 @@ class TestIssuer:
             *(rules or (self.rules,)),
             transport=self.transport,
             clock=self.clock,
-            cache_policy=cache_policy,
+            cache_policy=cache_policy or _PATIENT,
         )
 
     def _read(self, wish: Wish) -> shapes.Wanted:
@@ -265,7 +267,12 @@ class TestIssuer:
 
 def build_verifier(*issuers: TestIssuer, clock: Clock = time.time) -> Verifier:
     """Return a verifier that trusts several test issuers."""
-    return Verifier(*(issuer.rules for issuer in issuers), transport=lambda: Published(issuers), clock=clock)
+    return Verifier(
+        *(issuer.rules for issuer in issuers),
+        transport=lambda: Published(issuers),
+        clock=clock,
+        cache_policy=_PATIENT,
+    )
 
 
 def _generate_key(algorithm: str, kid: str) -> SigningKey:
