@@ -74,10 +74,11 @@ class Reader:
         *,
         breaker: Breaker | None = None,
         patience_seconds: float = _PATIENCE_SECONDS,
+        connect_seconds: float = _CONNECT_SECONDS,
         changed: Callable[[str | None], None] | None = None,
     ) -> None:
         """`changed` is told why the reader is left alone from now on, and None once it answers again."""
-        self._limits = replace(limits, connect_seconds=min(limits.connect_seconds, _CONNECT_SECONDS))
+        self._limits = replace(limits, connect_seconds=min(limits.connect_seconds, connect_seconds))
         self._database = Database(target, self._limits)
         self.breaker = breaker or Breaker()
         self._patience = patience_seconds

@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, OWNER, bootstrap
 from tegata.postgres.embedded import EmbeddedPostgres, ServerAccount
 from tegata.postgres.migrate import migrate
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.patience import PATIENCE_SECONDS
 from tegata_credentials.testing.outputs import keep
 
 _TEMPLATE = "migrated_template"
@@ -53,7 +55,10 @@ class QuickPostgres(EmbeddedPostgres):
         made = _made_clusters() / bindir.as_posix().strip("/").replace("/", "-")
         if not made.exists():
             super()._make_cluster(bindir, account)
-            _copy(self._data, made)
+            half = Path(tempfile.mkdtemp(dir=_made_clusters()), "data")
+            _copy(self._data, half)
+            with suppress(OSError):  # another thread was quicker
+                half.rename(made)
         else:
             _copy(made, self._data)
 
@@ -77,7 +82,8 @@ class Cluster:
     def __init__(self, bindir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
         self.is_installed = bindir is None or bindir.exists()
         self.bindir = bindir
-        self.settings = {"max_connections": "200", **(settings or {})}
+        # Autovacuum would change plans, hold locks and count in statistics at moments that no test has chosen.
+        self.settings = {"max_connections": "200", "autovacuum": "off", **(settings or {})}
         self._directory = tempfile.mkdtemp(prefix="tegata-test-", dir=fastest_directory())
         self._server = QuickPostgres(Path(self._directory, "pg"), bindir=bindir, durable=False, settings=self.settings)
         self._numbers = itertools.count(1)
@@ -137,8 +143,17 @@ class Cluster:
             self._execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composed) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         with psycopg.connect(self.admin.psycopg_conninfo(), autocommit=True) as connection:
-            connection.execute(statement)
+            while True:
+                try:
+                    connection.execute(statement)
+                except psycopg.errors.ObjectInUse:
+                    # A session that was closed, or ended, has not left the database within the server's 5 seconds.
+                    if time.monotonic() > deadline:
+                        raise
+                else:
+                    return
 
 
 def fastest_directory() -> str | None:

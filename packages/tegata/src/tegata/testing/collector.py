@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Collector:
         self.holds = holds
         self.bodies: list[bytes] = []
         self.requests = 0
+        self._counting = threading.Lock()
         self._ending = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -82,7 +83,8 @@ class Collector:
 
     def take(self, path: str, kind: str | None, body: bytes) -> int:
         """Answer one export."""
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         if self.holds:
             self._ending.wait(_PATIENCE_SECONDS)
         if (path, kind) != ("/v1/traces", "application/x-protobuf"):
@@ -106,7 +108,10 @@ def _handler_of(collector: Collector) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(collector.take(self.path, self.headers["content-type"], body))
+            status = collector.take(self.path, self.headers["content-type"], body)
+            self.send_response(status)
+            if status == 503:  # later than any exporter's patience: it gives up at once, however fast it was answered
+                self.send_header("retry-after", "3600")
             self.send_header("content-length", "0")
             self.end_headers()
 

@@ -18,7 +18,7 @@ from tegata.postgres.migrate import migrate
 from tegata.postgres.postmaster import is_alive, read_pid
 from tegata.testing.clusters import MigratedDatabase
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 
 
 class DurableDatabase:
@@ -71,7 +71,11 @@ class DurableDatabase:
 
     def kill_one_session(self) -> None:
         """Kill one session's process: the server then ends all others and recovers by itself."""
-        _kill(self.sessions()[:1])
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not (sessions := self.sessions()):
+            assert time.monotonic() < deadline, "nobody has a session"
+            time.sleep(0.005)
+        _kill(sessions[:1])
 
     def start_again(self) -> None:
         """Start what was killed; it recovers from its log first."""

@@ -17,6 +17,7 @@ from psycopg import sql
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, fastest_directory
 from tegata_credentials.rotation.postgres.scram import scram_verifier
+from tegata_credentials.testing import free_port
 from tegata_credentials.testing.outputs import remember
 
 HOST = "127.0.0.1"
@@ -71,12 +72,22 @@ class PasswordCluster(Cluster):
 
 
 @contextmanager
+def _kept_port() -> Iterator[int]:
+    """Give a port that the system gives to nobody else meanwhile, not even while the server is down.
+
+    Two sockets that both say SO_REUSEADDR, as PostgreSQL's does, may share a port of which one alone listens
+    (socket(7)); whoever asks for any port is given another one.
+    """
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind((HOST, free_port()))
+        yield keeper.getsockname()[1]
+
+
+@contextmanager
 def password_cluster(bindir: Path | None = None, **settings: str) -> Iterator[PasswordCluster]:
     """Start a cluster with these settings; it ends with the block."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="password-server-", dir=fastest_directory()) as name:
+    with _kept_port() as port, tempfile.TemporaryDirectory(prefix="password-server-", dir=fastest_directory()) as name:
         directory = Path(name)
         directory.chmod(0o755)  # the server is another user if root runs the tests
         rules = directory / "pg_hba.conf"

@@ -76,7 +76,7 @@ class PgBouncer:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def start(self, *, timeout_seconds: float = 20.0) -> None:
+    def start(self, *, timeout_seconds: float = 60.0) -> None:
         """Start it and wait until it answers. Raises `RuntimeError` with what it said."""
         program = find_pgbouncer()
         if program is None:

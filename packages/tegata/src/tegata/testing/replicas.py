@@ -20,7 +20,8 @@ from tegata.testing.clusters import Cluster, MigratedDatabase, fastest_directory
 from tegata_credentials.testing.outputs import keep
 
 # What a primary needs that its replicas can follow. `wal_keep_size`: a replica that was stopped finds its place again.
-PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "128MB"}
+# `max_wal_senders`: more than are ever needed, because one whose client has left may still count for a while.
+PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "12", "wal_keep_size": "128MB"}
 # Every statement it is asked, which tests read back from `Replica.log`.
 LOGGED: Mapping[str, str] = {"log_statement": "all", "log_line_prefix": "[%u] "}
 

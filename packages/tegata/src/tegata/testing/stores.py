@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tegata.app import Backend
 from tegata.postgres.changes import ChangeListener
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.storage.ports import OperatorStorage, Storage
 from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.patience import PATIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def in_memory(clock: SetClock, through: Callable[[MemoryStorage], Storage] | Non
 
 async def on_postgres(database: MigratedDatabase) -> Stores:
     """The application role for the application, so that row-level security holds it; maintenance for the tests."""
-    storage = PostgresStorage(database.app, PoolLimits(size=4))
-    operator = PostgresOperatorStorage(database.maintenance, PoolLimits(size=1))
+    storage = PostgresStorage(database.app, PATIENT)
+    operator = PostgresOperatorStorage(database.maintenance, replace(PATIENT, size=1))
     changes = ChangeListener(database.app)
 
     async def close() -> None:

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from uuid import UUID
 
 from tegata.identifiers import TenantId, UserId
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenancy import tenant
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import NOW, Inhabited, event
 
 _SECONDS = 120
@@ -85,7 +85,7 @@ async def perform(work: Work) -> Outcome:
     """Do the work in this process."""
     target = ConnectionTarget(work.host, work.user, work.database, work.port)
     target = replace(target, transaction_pooler=work.transaction_pooler)
-    storage = PostgresStorage(target, PoolLimits(size=work.at_once, wait_seconds=60, statement_seconds=30))
+    storage = PostgresStorage(target, replace(PATIENT, size=work.at_once))
     tenants = [Inhabited(TenantId(UUID(one)), name, UserId(UUID(user))) for one, name, user in work.tenants]
     outcome, errors = Outcome(), Counter[str]()
     chance = random.Random(work.seed)  # noqa: S311 - the same acts each time
