@@ -113,7 +113,13 @@ async def test_a_refusal_is_not_remembered(issuer, clock):
 
 
 async def test_the_memory_is_bounded_and_keeps_what_was_used_last(issuer):
-    verifier = Verifier(issuer.rules, transport=issuer.transport, clock=issuer.clock, remembered_tokens=3)
+    verifier = Verifier(
+        issuer.rules,
+        transport=issuer.transport,
+        clock=issuer.clock,
+        cache_policy=CachePolicy(timeout=60),
+        remembered_tokens=3,
+    )
     tokens = [issuer.mint(subject=f"user-{n}") for n in range(4)]
     first = await verifier.verify(tokens[0])
     for token in tokens[1:3]:

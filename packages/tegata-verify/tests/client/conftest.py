@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
-from tegata_verify.client import AuthorizationServer, Surroundings
+from tegata_verify.client import AuthorizationServer, Surroundings, TokenPolicy
+
+PATIENT = TokenPolicy(timeout=60)
 
 
 @dataclass
@@ -77,7 +79,7 @@ class StandIn:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 heard = Heard(self.command, self.path, headers, self.read_body(), certificate)
                 stand_in.heard.append(heard)
-                stand_in.gate.wait(20)
+                stand_in.gate.wait(60)
                 answer = stand_in.answers.get(self.path.partition("?")[0], lambda _: Said({}, 404))(heard)
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.content)), **answer.headers}.items():

@@ -18,6 +18,8 @@ from tegata_verify.client import ClientCredentials, ClientSecret, DpopKey, Token
 from tegata_verify.client.httpx2 import ServiceAuth as Httpx2Auth
 from tegata_verify.client.requests import ServiceAuth as RequestsAuth
 
+from .conftest import PATIENT
+
 Call = Callable[..., int]
 
 
@@ -35,14 +37,14 @@ class AsyncChunks:
 
 def through_httpx2(source, origins, method, url, body=None) -> int:
     auth = Httpx2Auth(source, origins, allow_loopback_http=True)
-    with httpx2.Client(auth=auth, follow_redirects=True, trust_env=False) as client:
+    with httpx2.Client(auth=auth, follow_redirects=True, trust_env=False, timeout=60) as client:
         return client.request(method, url, content=body).status_code
 
 
 def through_async_httpx2(source, origins, method, url, body=None) -> int:
     async def call() -> int:
         auth = Httpx2Auth(source, origins, allow_loopback_http=True)
-        async with httpx2.AsyncClient(auth=auth, follow_redirects=True, trust_env=False) as client:
+        async with httpx2.AsyncClient(auth=auth, follow_redirects=True, trust_env=False, timeout=60) as client:
             content = AsyncChunks() if isinstance(body, Chunks) else body
             return (await client.request(method, url, content=content)).status_code
 
@@ -62,8 +64,9 @@ def call(request) -> Call:
 
 
 @pytest.fixture
-def source(stand_in) -> ClientCredentials:
-    return ClientCredentials(stand_in.where, ClientSecret("me", "s"))
+def source(stand_in, time) -> ClientCredentials:
+    # A refused token is replaced once in ten seconds, and how fast the tests run must not matter.
+    return ClientCredentials(stand_in.where, ClientSecret("me", "s"), policy=PATIENT, surroundings=time.around)
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_a_bound_token_travels_with_a_proof_and_the_nonce_that_is_wanted(call, s
 
     stand_in.answers["/demo/token"], service.answers["/beers"] = careful, api
     key = DpopKey()
-    source = ClientCredentials(stand_in.where, ClientSecret("me", "s"), dpop=key)
+    source = ClientCredentials(stand_in.where, ClientSecret("me", "s"), dpop=key, policy=PATIENT)
     url = f"{service.base}/beers"
     assert [call(source, service.base, "POST", f"{url}?page=1", b"x") for _ in range(2)] == [200, 200]
     assert len(stand_in.asked) == 2
@@ -238,6 +241,6 @@ def proof_of(heard) -> tuple[str, dict]:
 
 
 def test_a_bearer_token_in_place_of_a_bound_one_is_not_taken(stand_in):
-    source = ClientCredentials(stand_in.where, ClientSecret("me", "s"), dpop=DpopKey())
+    source = ClientCredentials(stand_in.where, ClientSecret("me", "s"), dpop=DpopKey(), policy=PATIENT)
     with pytest.raises(TokenUnavailable, match="token_type is not DPoP"):
         source.get()

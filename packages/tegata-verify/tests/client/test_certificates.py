@@ -16,12 +16,15 @@ from cryptography.x509.oid import NameOID
 
 from tegata_verify.client import CertificateFiles, ClientCredentials, Obstacle, TlsClientAuth, TokenUnavailable
 
+from .conftest import PATIENT
+
 
 class Authority:
     """Certifies names, into files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.issued = 0
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
         self.file = directory / "ca.crt"
@@ -34,6 +37,9 @@ class Authority:
         certificate = self._certify(subject, key.public_key(), is_authority=False)
         certificate_file, key_file = self.directory / f"{to or name}.crt", self.directory / f"{to or name}.key"
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        # Times of files go in steps of milliseconds: one that is written again at once could keep its own.
+        self.issued += 1
+        os.utime(certificate_file, (self.issued, self.issued))
         key_file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -81,7 +87,7 @@ def certified_name(heard) -> str:
 
 def test_the_certificate_proves_the_client(stand_in, authority):
     certificate = CertificateFiles(*authority.issue("stock-service"), ca_file=authority.file)
-    source = ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate))
+    source = ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate), policy=PATIENT)
     assert source.get().value == "token-1"
     (request,) = stand_in.asked
     assert certified_name(request) == "stock-service"
@@ -94,14 +100,14 @@ def test_the_servers_address_for_certificates_is_preferred(stand_in, authority, 
     stand_in.answers["/demo/.well-known/openid-configuration"] = lambda _: said(metadata)
     stand_in.answers["/mtls/token"] = stand_in.give
     certificate = CertificateFiles(*authority.issue("stock-service"), ca_file=authority.file)
-    ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate)).get()
+    ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate), policy=PATIENT).get()
     assert stand_in.heard[-1].path == "/mtls/token"
 
 
 def test_renewed_files_are_read_again_and_half_a_renewal_is_survived(stand_in, authority):
     certificate_file, key_file = authority.issue("first", to="stock")
     certificate = CertificateFiles(certificate_file, key_file, ca_file=authority.file)
-    source = ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate))
+    source = ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate), policy=PATIENT)
 
     def shown() -> str:
         source.rejected(source.get().value)
@@ -136,7 +142,7 @@ def test_without_a_good_certificate_there_is_no_token(stand_in, authority, tmp_p
     broken = CertificateFiles(certificate_file, key_file, ca_file=authority.file)
     for certificate in (missing, broken):
         with pytest.raises(TokenUnavailable) as raised:
-            ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate)).get()
+            ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate), policy=PATIENT).get()
         assert raised.value.obstacle is Obstacle.NOT_CONFIGURED
 
 
@@ -144,6 +150,6 @@ def test_a_server_of_another_authority_is_not_spoken_with(stand_in, authority, t
     (tmp_path / "other").mkdir()
     certificate = CertificateFiles(*authority.issue("stock"), ca_file=Authority(tmp_path / "other").file)
     with pytest.raises(TokenUnavailable) as raised:
-        ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate)).get()
+        ClientCredentials(stand_in.issuer, TlsClientAuth("stock", certificate), policy=PATIENT).get()
     assert raised.value.obstacle is Obstacle.UNAVAILABLE
     assert stand_in.heard == []

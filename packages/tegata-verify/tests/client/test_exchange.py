@@ -16,6 +16,8 @@ from tegata_verify.client import (
 )
 from tegata_verify.testing import TestIssuer
 
+from .conftest import PATIENT
+
 pytestmark = pytest.mark.anyio
 
 ME = ClientSecret("me", "s")
@@ -26,7 +28,12 @@ ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 def exchange(stand_in, time) -> TokenExchange:
     stand_in.more = {"issued_token_type": ACCESS}
     return TokenExchange(
-        stand_in.where, ME, Wanted("read", audience="stock"), remembered_subjects=3, surroundings=time.around
+        stand_in.where,
+        ME,
+        Wanted("read", audience="stock"),
+        remembered_subjects=3,
+        surroundings=time.around,
+        policy=PATIENT,
     )
 
 
@@ -104,8 +111,8 @@ def test_what_is_issued_must_be_an_access_token(exchange, stand_in, issued):
 
 def test_the_actor_is_named_by_a_token_where_the_server_wants_it(stand_in):
     stand_in.more = {"issued_token_type": ACCESS}
-    actor = ClientCredentials(stand_in.where, ME)
-    TokenExchange(stand_in.where, ME, actor=actor).for_subject("taro").get()
+    actor = ClientCredentials(stand_in.where, ME, policy=PATIENT)
+    TokenExchange(stand_in.where, ME, actor=actor, policy=PATIENT).for_subject("taro").get()
     form = stand_in.asked[-1].form
     assert (form["actor_token"], form["actor_token_type"]) == (["token-1"], [ACCESS])
 

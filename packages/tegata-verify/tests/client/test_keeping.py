@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,28 +13,22 @@ import pytest
 
 from tegata_verify.client import ClientCredentials, ClientSecret, Obstacle, TokenUnavailable
 
+from .conftest import PATIENT
+
 pytestmark = pytest.mark.anyio
 
 ME = ClientSecret("me", "s")
 CROWD = 30
 
 
-async def eventually(condition) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come about")
-
-
-async def test_tasks_and_threads_wait_for_one_request(stand_in):
-    source = ClientCredentials(stand_in.where, ME)
+async def test_tasks_and_threads_wait_for_one_request(stand_in, until):
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     stand_in.gate.clear()
     with ThreadPoolExecutor(CROWD) as threads:
         in_threads = [threads.submit(source.get) for _ in range(CROWD)]
         in_tasks = [asyncio.create_task(source.aget()) for _ in range(CROWD)]
         in_another_loop = threads.submit(lambda: asyncio.run(source.aget()))
-        await eventually(lambda: stand_in.heard)
+        await until(lambda: stand_in.heard)
         stand_in.gate.set()
         tokens = await asyncio.gather(*in_tasks)
         tokens += await asyncio.gather(*map(asyncio.wrap_future, [*in_threads, in_another_loop]))
@@ -41,11 +36,11 @@ async def test_tasks_and_threads_wait_for_one_request(stand_in):
     assert len(stand_in.asked) == 1
 
 
-async def test_a_waiter_that_is_cancelled_leaves_the_others_their_token(stand_in):
-    source = ClientCredentials(stand_in.where, ME)
+async def test_a_waiter_that_is_cancelled_leaves_the_others_their_token(stand_in, until):
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     stand_in.gate.clear()
     first, second = asyncio.create_task(source.aget()), asyncio.create_task(source.aget())
-    await eventually(lambda: stand_in.heard)
+    await until(lambda: stand_in.heard)
     first.cancel()
     await asyncio.wait([first])
     stand_in.gate.set()
@@ -54,7 +49,7 @@ async def test_a_waiter_that_is_cancelled_leaves_the_others_their_token(stand_in
 
 
 def test_a_loop_that_ends_meanwhile_disturbs_nobody(stand_in, caplog):
-    source = ClientCredentials(stand_in.where, ME)
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     stand_in.gate.clear()
 
     async def impatient() -> None:
@@ -68,8 +63,8 @@ def test_a_loop_that_ends_meanwhile_disturbs_nobody(stand_in, caplog):
     assert "exception" not in caplog.text.lower()
 
 
-async def test_a_token_is_kept_renewed_ahead_and_dead_before_its_end(stand_in, time):
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+async def test_a_token_is_kept_renewed_ahead_and_dead_before_its_end(stand_in, time, until):
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
     assert (await source.aget()).value == "token-1"
     time.now += 0.79 * 300
     assert (await source.aget()).value == "token-1"
@@ -78,25 +73,25 @@ async def test_a_token_is_kept_renewed_ahead_and_dead_before_its_end(stand_in, t
     time.now += 0.02 * 300
     assert (await source.aget()).value == "token-1"  # nobody waits for a renewal
     stand_in.gate.set()
-    await eventually(lambda: source.get().value == "token-2")
+    await until(lambda: source.get().value == "token-2")
     time.now += 291  # alive for nine seconds yet: too short for a call
     assert (await source.aget()).value == "token-3"
     assert len(stand_in.asked) == 3
 
 
-async def test_processes_renew_at_different_times(stand_in, time):
+async def test_processes_renew_at_different_times(stand_in, time, until):
     around = replace(time.around, chance=lambda: 1.0)
-    source = ClientCredentials(stand_in.where, ME, surroundings=around)
+    source = ClientCredentials(stand_in.where, ME, surroundings=around, policy=PATIENT)
     source.get()
     time.now += 0.71 * 300
     source.get()
-    await eventually(lambda: len(stand_in.asked) == 2)
+    await until(lambda: len(stand_in.asked) == 2)
 
 
 @pytest.mark.parametrize("lifetime", [None, 0, -5, True, "soon", float("1e300")], ids=str)
 def test_a_token_without_a_life_of_its_own_is_kept_for_a_while(stand_in, time, lifetime):
     stand_in.lifetime = lifetime
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
     source.get()
     time.now += 200
     assert source.get().value == "token-1"
@@ -104,26 +99,27 @@ def test_a_token_without_a_life_of_its_own_is_kept_for_a_while(stand_in, time, l
 
 def test_a_life_written_as_text_is_understood(stand_in, time):
     stand_in.lifetime = "60"
-    assert ClientCredentials(stand_in.where, ME).get().lifetime_seconds == 60
+    assert ClientCredentials(stand_in.where, ME, policy=PATIENT).get().lifetime_seconds == 60
 
 
-async def test_a_renewal_that_fails_leaves_the_living_token(stand_in, said, time):
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+async def test_a_renewal_that_fails_leaves_the_living_token(stand_in, said, time, caplog, until):
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
     source.get()
     stand_in.answers["/demo/token"] = lambda _: said({}, 503)
     time.now += 250
+    assert source.get().value == "token-1"
+    await until(lambda: "no token for me" in caplog.text)  # the failed renewal has been noticed
     for _ in range(20):
         assert source.get().value == "token-1"
-        await asyncio.sleep(0.005)
     assert len(stand_in.asked) == 2
     stand_in.answers["/demo/token"] = stand_in.give
     time.now += 1.5
-    await eventually(lambda: source.get().value == "token-2")
+    await until(lambda: source.get().value == "token-2")
 
 
 def test_a_failure_is_kept_for_a_while_and_longer_each_time(stand_in, said, time):
     stand_in.answers["/demo/token"] = lambda _: said({"error": "invalid_client"}, 401)
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
 
     def fail() -> None:
         with pytest.raises(TokenUnavailable, match="refused: invalid_client"):
@@ -146,7 +142,7 @@ def test_a_failure_is_kept_for_a_while_and_longer_each_time(stand_in, said, time
 )
 def test_retry_after_is_honoured_within_reason(stand_in, said, time, value, seconds):
     stand_in.answers["/demo/token"] = lambda _: said({}, 429, {"Retry-After": value})
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
     for _ in range(2):
         with pytest.raises(TokenUnavailable) as raised:
             source.get()
@@ -159,7 +155,7 @@ def test_retry_after_is_honoured_within_reason(stand_in, said, time, value, seco
 
 
 def test_only_the_token_at_hand_is_dropped_when_it_is_rejected(stand_in):
-    source = ClientCredentials(stand_in.where, ME)
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     old = source.get().value
     for _ in range(CROWD):
         source.rejected(old)
@@ -169,7 +165,7 @@ def test_only_the_token_at_hand_is_dropped_when_it_is_rejected(stand_in):
 
 
 def test_a_service_that_refuses_every_token_does_not_make_us_ask_each_time(stand_in, time):
-    source = ClientCredentials(stand_in.where, ME, surroundings=time.around)
+    source = ClientCredentials(stand_in.where, ME, surroundings=time.around, policy=PATIENT)
     for _ in range(CROWD):
         source.rejected(source.get().value)
     assert len(stand_in.asked) == 2
@@ -181,7 +177,7 @@ def test_a_service_that_refuses_every_token_does_not_make_us_ask_each_time(stand
 
 def test_neither_source_nor_token_shows_or_leaves(stand_in, caplog):
     caplog.set_level("DEBUG")
-    source = ClientCredentials(stand_in.where, ME)
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     token = source.get()
     assert "token-1" not in f"{source!r}{token!r}{token.value!r}{vars(source)!r}{caplog.text}"
     for held in (source, token, token.value):
@@ -191,12 +187,13 @@ def test_neither_source_nor_token_shows_or_leaves(stand_in, caplog):
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_has_the_token_and_can_get_others(stand_in):
-    source = ClientCredentials(stand_in.where, ME)
+    source = ClientCredentials(stand_in.where, ME, policy=PATIENT)
     source.get()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            signal.alarm(60)  # ends a child that waits for ever
             kept = source.get().value
             source.rejected(kept)
             os.write(writing, f"{kept} {source.get().value}".encode())

@@ -17,11 +17,13 @@ from tegata_verify.client import (
     Wanted,
 )
 
+from .conftest import PATIENT
+
 ODD = "a:b c+d%é"
 
 
 def test_a_secret_goes_into_the_header_form_encoded(stand_in):
-    token = ClientCredentials(stand_in.where, ClientSecret(ODD, ODD)).get()
+    token = ClientCredentials(stand_in.where, ClientSecret(ODD, ODD), policy=PATIENT).get()
     assert (token.value, token.authorization, token.lifetime_seconds) == ("token-1", "Bearer token-1", 300)
     (request,) = stand_in.asked
     assert request.basic == (ODD, ODD)
@@ -29,7 +31,7 @@ def test_a_secret_goes_into_the_header_form_encoded(stand_in):
 
 
 def test_a_secret_goes_into_the_body_where_that_is_wanted(stand_in):
-    ClientCredentials(stand_in.where, ClientSecret("me", ODD, in_body=True)).get()
+    ClientCredentials(stand_in.where, ClientSecret("me", ODD, in_body=True), policy=PATIENT).get()
     (request,) = stand_in.asked
     assert "authorization" not in request.headers
     assert (request.form["client_id"], request.form["client_secret"]) == (["me"], [ODD])
@@ -37,7 +39,7 @@ def test_a_secret_goes_into_the_body_where_that_is_wanted(stand_in):
 
 def test_a_secret_is_read_anew_for_each_request(stand_in):
     secrets = iter(["first", "second"])
-    source = ClientCredentials(stand_in.where, ClientSecret("me", lambda: next(secrets)))
+    source = ClientCredentials(stand_in.where, ClientSecret("me", lambda: next(secrets)), policy=PATIENT)
     source.rejected(source.get().value)
     source.get()
     assert [request.basic[1] for request in stand_in.asked] == ["first", "second"]
@@ -53,7 +55,7 @@ def test_a_secret_is_read_anew_for_each_request(stand_in):
     ids=["ES256", "RS256", "EdDSA"],
 )
 def test_an_assertion_is_good_for_another_library_and_each_is_new(stand_in, key, algorithm):
-    source = ClientCredentials(stand_in.where, PrivateKeyJwt("me", lambda: key))
+    source = ClientCredentials(stand_in.where, PrivateKeyJwt("me", lambda: key), policy=PATIENT)
     source.rejected(source.get().value)
     source.get()
     public, seen = jwt.PyJWK(key.as_dict(private=False, alg=algorithm)), []
@@ -70,7 +72,9 @@ def test_an_assertion_is_good_for_another_library_and_each_is_new(stand_in, key,
 
 @pytest.mark.parametrize("audience", ["issuer", "token_endpoint", "https://elsewhere.example/as"])
 def test_an_assertion_names_the_audience_that_is_configured(stand_in, audience):
-    ClientCredentials(stand_in.where, PrivateKeyJwt("me", ECKey.generate_key("P-256"), audience=audience)).get()
+    ClientCredentials(
+        stand_in.where, PrivateKeyJwt("me", ECKey.generate_key("P-256"), audience=audience), policy=PATIENT
+    ).get()
     assertion = stand_in.asked[0].form["client_assertion"][0]
     expected = {"issuer": stand_in.issuer, "token_endpoint": f"{stand_in.issuer}/token"}.get(audience, audience)
     assert jwt.decode(assertion, options={"verify_signature": False})["aud"] == expected
@@ -79,7 +83,7 @@ def test_an_assertion_names_the_audience_that_is_configured(stand_in, audience):
 def test_scopes_resources_and_audiences_are_asked_for(stand_in):
     wanted = Wanted(["read", "write"], resource=["https://a.example", "https://b.example"], audience="stock")
     stand_in.more = {"scope": "read"}
-    token = ClientCredentials(stand_in.where, ClientSecret("me", "s"), wanted).get()
+    token = ClientCredentials(stand_in.where, ClientSecret("me", "s"), wanted, policy=PATIENT).get()
     assert stand_in.asked[0].form == {
         "grant_type": ["client_credentials"],
         "scope": ["read write"],
@@ -91,7 +95,7 @@ def test_scopes_resources_and_audiences_are_asked_for(stand_in):
 
 def test_a_given_token_endpoint_needs_no_discovery(stand_in):
     server = AuthorizationServer(stand_in.issuer, token_endpoint=f"{stand_in.issuer}/token", allow_loopback_http=True)
-    ClientCredentials(server, ClientSecret("me", "s")).get()
+    ClientCredentials(server, ClientSecret("me", "s"), policy=PATIENT).get()
     assert [request.path for request in stand_in.heard] == ["/demo/token"]
 
 
@@ -110,7 +114,7 @@ def test_a_given_token_endpoint_needs_no_discovery(stand_in):
 def test_metadata_that_are_wrong_are_not_followed(stand_in, said, metadata):
     stand_in.answers["/demo/.well-known/openid-configuration"] = lambda _: said({**stand_in.metadata(), **metadata})
     with pytest.raises(TokenUnavailable) as raised:
-        ClientCredentials(stand_in.where, ClientSecret("me", "s")).get()
+        ClientCredentials(stand_in.where, ClientSecret("me", "s"), policy=PATIENT).get()
     assert raised.value.obstacle is Obstacle.BAD_ANSWER
     assert stand_in.asked == []
 
@@ -149,7 +153,7 @@ def test_plain_http_is_for_loopback_alone_and_only_when_asked_for(url):
 def test_what_is_no_token_is_an_error_that_says_no_secret(stand_in, said, answer, obstacle, caplog):
     caplog.set_level("DEBUG")
     stand_in.answers["/demo/token"] = lambda _: said(**answer)
-    source = ClientCredentials(stand_in.where, ClientSecret("me", "very-secret"))
+    source = ClientCredentials(stand_in.where, ClientSecret("me", "very-secret"), policy=PATIENT)
     with pytest.raises(TokenUnavailable) as raised:
         source.get()
     error = raised.value
@@ -164,7 +168,7 @@ def test_what_is_no_token_is_an_error_that_says_no_secret(stand_in, said, answer
 def test_a_server_that_is_not_there_is_unavailable(stand_in):
     stand_in.close()
     with pytest.raises(TokenUnavailable) as raised:
-        ClientCredentials(stand_in.where, ClientSecret("me", "s")).get()
+        ClientCredentials(stand_in.where, ClientSecret("me", "s"), policy=PATIENT).get()
     assert raised.value.obstacle is Obstacle.UNAVAILABLE
 
 
@@ -181,6 +185,6 @@ def test_a_key_that_cannot_be_read_is_a_matter_of_configuration(stand_in, caplog
         raise RuntimeError("the vault said: very-secret")
 
     with pytest.raises(TokenUnavailable) as raised:
-        ClientCredentials(stand_in.where, PrivateKeyJwt("me", read)).get()
+        ClientCredentials(stand_in.where, PrivateKeyJwt("me", read), policy=PATIENT).get()
     assert raised.value.obstacle is Obstacle.NOT_CONFIGURED
     assert "very-secret" not in f"{raised.value!r}{caplog.text}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tegata_verify import EntraId, Reason, TokenError, Verifier
+from tegata_verify import CachePolicy, EntraId, Reason, TokenError, Verifier
 
 from .vendors import API, NOW, SPA, TENANT, Published, entra, public_key
 
@@ -141,7 +141,9 @@ def shared(tenants, name="organizations", keys=None):
         jwks_uri: keys or (lambda: of_key({"issuer": template}, PUBLISHED())),
     }
     rules = EntraId(name, [API], tenants=tenants)
-    return Verifier(rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
+    return Verifier(
+        rules, transport=lambda: Published(documents, []), clock=lambda: NOW, cache_policy=CachePolicy(timeout=60)
+    )
 
 
 @BOTH
@@ -239,7 +241,9 @@ async def test_two_shared_registrations_of_one_name_each_have_their_own_keys():
     first = EntraId("organizations", [API], tenants=[TENANT])
     second = EntraId("organizations", [API], tenants=[OTHER], jwks_uri=own)
     for rules in ([first, second], [second, first]):
-        verifier = Verifier(*rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
+        verifier = Verifier(
+            *rules, transport=lambda: Published(documents, []), clock=lambda: NOW, cache_policy=CachePolicy(timeout=60)
+        )
         assert (await verifier.verify(V2.mint())).tenant == TENANT
         of_other = {"iss": V2.access[1]["iss"].replace(TENANT, OTHER), "tid": OTHER}
         assert (await verifier.verify(V2.mint(of_other, {"kid": "own"}))).tenant == OTHER

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tegata_verify import KeysUnavailable, Reason, TokenError, Verifier
+from tegata_verify import CachePolicy, KeysUnavailable, Reason, TokenError, Verifier
 
 from .vendors import NOW, Published, all_vendors, generic, public_key, tegata
 
@@ -83,7 +83,12 @@ async def test_a_discovery_document_or_key_set_of_another_issuer_is_not_taken(ve
         url: (lambda found=found: {**found(), "issuer": "https://mallory.example"})
         for url, found in vendor.documents.items()
     }
-    verifier = Verifier(vendor.rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
+    verifier = Verifier(
+        vendor.rules,
+        transport=lambda: Published(documents, []),
+        clock=lambda: NOW,
+        cache_policy=CachePolicy(timeout=60),
+    )
     if len(documents) == 1:
         await verifier.verify(vendor.mint())  # a key set says nothing of its issuer
     else:
@@ -95,7 +100,10 @@ async def test_all_of_them_at_once_in_one_verifier():
     vendors = {vendor.rules.name: vendor for vendor in all_vendors()}.values()
     documents = {url: found for vendor in vendors for url, found in vendor.documents.items()}
     verifier = Verifier(
-        *(vendor.rules for vendor in vendors), transport=lambda: Published(documents, []), clock=lambda: NOW
+        *(vendor.rules for vendor in vendors),
+        transport=lambda: Published(documents, []),
+        clock=lambda: NOW,
+        cache_policy=CachePolicy(timeout=60),
     )
     for vendor in all_vendors():
         assert (await verifier.verify(vendor.mint())).issuer == vendor.access[1]["iss"]
@@ -105,7 +113,13 @@ async def test_made_up_names_of_keys_at_one_issuer_do_not_keep_another_from_bein
     """How often unknown names may be asked for is counted for each issuer, and what there is found out is kept."""
     first, second, asked = tegata(), generic(), []
     documents = {**first.documents, **second.documents}
-    verifier = Verifier(first.rules, second.rules, transport=lambda: Published(documents, asked), clock=lambda: NOW)
+    verifier = Verifier(
+        first.rules,
+        second.rules,
+        transport=lambda: Published(documents, asked),
+        clock=lambda: NOW,
+        cache_policy=CachePolicy(timeout=60),
+    )
     await verifier.verify(second.mint())
     for number in range(20):
         assert await refusal(verifier, first.mint(header={"kid": f"guess-{number}"})) == Reason.UNKNOWN_KEY

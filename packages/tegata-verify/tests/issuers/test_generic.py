@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import tegata_verify.issuers
-from tegata_verify import ClaimPaths, Generic, Reason, Tegata, TokenError, Verifier
+from tegata_verify import CachePolicy, ClaimPaths, Generic, Reason, Tegata, TokenError, Verifier
 
 from .vendors import NOW, Published, generic, tegata, unmarked
 
@@ -40,7 +40,13 @@ async def test_a_key_set_alone_is_enough_whatever_the_issuer_calls_itself(issuer
 async def test_a_key_set_alone_cannot_speak_for_an_issuer_that_has_a_name():
     other = tegata()
     documents = {**VENDOR.documents, **other.documents}
-    verifier = Verifier(KEYS_ALONE, other.rules, transport=lambda: Published(documents, []), clock=lambda: NOW)
+    verifier = Verifier(
+        KEYS_ALONE,
+        other.rules,
+        transport=lambda: Published(documents, []),
+        clock=lambda: NOW,
+        cache_policy=CachePolicy(timeout=60),
+    )
     assert (await verifier.verify(VENDOR.mint())).issuer == "https://login.example.net"
     assert (await verifier.verify(other.mint())).tenant == "demo"
     with pytest.raises(TokenError) as caught:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from tegata_verify import Principal, SyncVerifier, TokenError
+from tegata_verify import CachePolicy, Principal, SyncVerifier, TokenError
 from tegata_verify.jwks import parse_key
 from tegata_verify.memory import TokenMemory
 from tegata_verify.testing import TestIssuer
@@ -86,7 +86,7 @@ def test_threads_leave_the_books_in_order():
 
 def test_headers_are_known_only_of_good_tokens_and_only_so_many(clock):
     issuer = TestIssuer("https://id.example/demo", clock=clock)
-    verifier = SyncVerifier(issuer.rules, transport=issuer.transport, clock=clock)
+    verifier = SyncVerifier(issuer.rules, transport=issuer.transport, clock=clock, cache_policy=CachePolicy(timeout=60))
     for n in range(200):
         verifier.verify(issuer.mint(header={"x": n}))
         with pytest.raises(TokenError):

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tegata_verify import (
     AccessError,
+    CachePolicy,
     DpopNonces,
     DpopPolicy,
     Guard,
@@ -384,6 +385,8 @@ async def test_a_proof_is_judged_when_its_token_has_been_however_slow_the_issuer
             await bench.authorize(bench.client.prove(bench.token, {"iat": int(bench.now)}))
             return await bench.issuer.transport().handle_async_request(request)
 
-    verifier = Verifier(bench.issuer.rules, transport=Slow, clock=lambda: bench.now)
+    verifier = Verifier(
+        bench.issuer.rules, transport=Slow, clock=lambda: bench.now, cache_policy=CachePolicy(timeout=60)
+    )
     with refused(Reason.WRONG_PROOF, InvalidDpopProof, "iat"):
         await Guard(verifier, dpop=bench.policy).authorize(request(bench.token, proof))
