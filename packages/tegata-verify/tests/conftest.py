@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], object]) -> None:
     late = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < late, "it did not come about"
-        time.sleep(0.001)
+        time.sleep(0.01)
 
 
 @dataclass
@@ -163,7 +163,7 @@ def until_fixture() -> Callable[[Callable[[], object]], Awaitable[None]]:
     return until
 
 
-@pytest.fixture(name="wait_until")
+@pytest.fixture(name="wait_until", scope="session")
 def wait_until_fixture() -> Callable[[Callable[[], object]], None]:
     return wait_until
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tegata_verify.fastapi import OAuth2Docs, install, requires
 from tegata_verify.testing import TestIssuer
@@ -27,6 +26,7 @@ pytestmark = pytest.mark.browser
 
 # The page's files come from a package: nothing is fetched from elsewhere.
 FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+PATIENCE_MS = 60_000
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -80,18 +80,17 @@ def build(issuer: TestIssuer, origin: str) -> FastAPI:
 def served(issuer: TestIssuer) -> Iterator[str]:
     config = uvicorn.Config(FastAPI(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
     listener = config.bind_socket()
+    listener.listen()  # who comes early waits
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config.app = build(issuer, origin)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        while not server.started:
-            time.sleep(0.02)
         yield origin
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
 
 
@@ -100,17 +99,28 @@ def issuer() -> TestIssuer:
     return TestIssuer()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET, timeout=PATIENCE_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def origin(issuer) -> Iterator[str]:
+    with served(issuer) as origin:
+        yield origin
+
+
 @pytest.fixture
-def page(issuer) -> Iterator[Page]:
-    with served(issuer) as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-        try:
-            page = browser.new_page()
-            page.set_default_timeout(30_000)
-            page.goto(f"{origin}/docs")
-            yield page
-        finally:
-            browser.close()
+def page(browser, origin) -> Iterator[Page]:
+    """The documentation, in a browser that remembers nothing."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{origin}/docs")
+        yield page
 
 
 def call(page: Page) -> str:

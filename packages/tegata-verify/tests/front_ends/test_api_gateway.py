@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ import os, sys
 
 sys.path += os.environ["PACKAGES"].split(os.pathsep)
 
-from tegata_verify import SyncGuard, Tegata, Verifier, build_requirement
+from tegata_verify import CachePolicy, SyncGuard, Tegata, Verifier, build_requirement
 from tegata_verify.aws_lambda import LambdaAuthorizer
 from tegata_verify.path_rules import PathRule, PathRules
 
@@ -52,7 +51,7 @@ needed = PathRules([
     PathRule("/beers", build_requirement(scope="read"), methods={"GET"}),
     PathRule("/beers", build_requirement(scope="write"), methods={"POST"}),
 ])
-authorize = LambdaAuthorizer(SyncGuard(Verifier(rules)), needed)
+authorize = LambdaAuthorizer(SyncGuard(Verifier(rules, cache_policy=CachePolicy(timeout=60))), needed)
 
 
 def serve(event, context):
@@ -69,7 +68,7 @@ class Gateway:
     bases: dict[str, str]
 
     def ask(self, api: str, method: str, headers: dict[str, str]) -> tuple[int, str]:
-        with httpx2.Client(trust_env=False, timeout=30) as http:
+        with httpx2.Client(trust_env=False, timeout=120) as http:
             answer = http.request(method, f"{self.bases[api]}/beers", headers=headers)
         return answer.status_code, answer.text
 
@@ -93,18 +92,21 @@ def issuer() -> Iterator[TestIssuer]:
         thread.start()
         yield served
         server.shutdown()
-        thread.join(20)
+        thread.join(60)
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(wait_until) -> Iterator[str]:
     """Start ministack; with TEGATA_ACCEPTANCE_COMPLETE set it may not be missing."""
     python = Path(sys.prefix, "ministack", "bin", "python")
     if not python.exists():
         words = "ministack, which `make test` installs from requirements/ministack.txt"
         (pytest.fail if os.environ.get("TEGATA_ACCEPTANCE_COMPLETE") else pytest.skip)(f"missing: {words}")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    # Bound and not listening, it keeps the port from everybody but who wants this very one, as ministack does.
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = kept.getsockname()[1]
     directory = tempfile.mkdtemp(prefix="ministack-")
     variables = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": os.environ["PATH"], "HOME": directory}
     process = subprocess.Popen(
@@ -116,18 +118,20 @@ def address() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(600):
-            assert process.poll() is None, "ministack has ended"
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or listens(port))
+        assert process.poll() is None, "ministack has ended"
         yield f"http://127.0.0.1:{port}"
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
+        kept.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,7 @@ def build_function(client: Any, name: str, issuer: TestIssuer) -> str:
         Handler=f"functions.{name}",
         Role="arn:aws:iam::000000000000:role/any",
         Code={"ZipFile": archive.getvalue()},
-        Timeout=30,
+        Timeout=120,
         Environment={"Variables": {"ISSUER": issuer.issuer, "PACKAGES": os.pathsep.join(filter(None, sys.path))}},
     )
     return str(function["FunctionArn"])
