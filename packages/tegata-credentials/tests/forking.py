@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def in_child(call: Callable[[], str]) -> str:
-    """Run in a forked child and return what it says; the child gets five seconds."""
+    """Run in a forked child and return what it says; a child that is stuck is ended after a minute."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: that is what is tested
@@ -17,7 +17,7 @@ def in_child(call: Callable[[], str]) -> str:
     if child == 0:
         try:
             os.close(reading)
-            threading.Timer(5.0, os._exit, [1]).start()
+            threading.Timer(60.0, os._exit, [1]).start()
             os.write(writing, call().encode())
         except BaseException as error:  # noqa: BLE001 - said to the parent
             os.write(writing, repr(error).encode())

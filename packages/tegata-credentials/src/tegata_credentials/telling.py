@@ -48,11 +48,11 @@ class Telling:
                 self._speaking -= 1
                 self._condition.notify_all()
 
-    def end(self, patience: float = PATIENCE_SECONDS) -> None:
-        """Let nobody begin to speak any more, and wait `patience` seconds for those who do."""
+    def end(self, patience: float | None = None) -> None:
+        """Let nobody begin to speak any more, and wait `patience` seconds for those who do, or the usual while."""
         with self._condition:
             self._is_over = True
-            self._condition.wait_for(lambda: self._speaking <= 0, patience)
+            self._condition.wait_for(lambda: self._speaking <= 0, PATIENCE_SECONDS if patience is None else patience)
 
 
 _TELLING = Telling()

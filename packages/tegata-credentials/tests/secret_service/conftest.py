@@ -39,7 +39,7 @@ def service(store: Store, clock: Clock, memory: Memory) -> Iterator[SecretServic
 
 @pytest.fixture
 def patient_service(store: Store, memory: Memory) -> Iterator[SecretService]:
-    """With real clocks, for crowds and waiting."""
-    made = SecretService(store, observer=memory)
+    """With real clocks, for crowds and waiting; with time enough for a machine that is busy with something else."""
+    made = SecretService(store, observer=memory, policy=CachePolicy(fetch_timeout=60.0, slow_after=60.0))
     yield made
     made.close()

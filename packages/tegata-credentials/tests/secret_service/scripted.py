@@ -17,7 +17,7 @@ from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, SecretVersion
 
 NOW = 1_800_000_000.0
-PATIENCE_OF_A_TEST = 10.0
+PATIENCE_OF_A_TEST = 60.0
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from tegata_credentials.errors import SecretNotFound, SecretThrottled
 from tegata_credentials.secret_service import Login, SecretNames, SecretService
 
-from .scripted import login, until
+from .scripted import login, until, until_all_threads_have_ended
 
 FULL = "shop-prod-secret-database"
 
@@ -73,7 +73,7 @@ class TestCallbacks:
 
     def test_a_slow_one_holds_up_no_reader(self, service, store):
         may_end = threading.Event()
-        service.on_change(lambda *_: may_end.wait(10.0))
+        service.on_change(lambda *_: may_end.wait(60.0))
         for version in ("v1", "v2", "v3"):
             store.put("db", login(version), version)
             service.invalidate("db")
@@ -118,7 +118,7 @@ class TestWhatAnObserverIsTold:
         clock.pass_by(301.0)
         for _ in range(3):
             service.get("db", Login)
-        until(lambda: memory.total("SecretFetchFailed"))
+        until_all_threads_have_ended()
         service.close()
         assert memory.total("SecretFetchSucceeded") == 1
         assert memory.total("SecretFetchFailed") == memory.total("SecretFetchThrottled") == 1

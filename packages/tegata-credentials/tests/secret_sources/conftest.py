@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ class Endpoint:
     passing_errors_of: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
-    open_connections: int = 0
+    connections: set[socket.socket] = field(default_factory=set)
     counting: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -54,9 +55,11 @@ class Endpoint:
         kept = {"ARN": ARN.format(name), "Name": name, "VersionId": version, "VersionStages": ["AWSCURRENT"], **more}
         self.secrets[name] = kept if text is None else {**kept, "SecretString": text}
 
-    def count(self, change: int) -> None:
+    def hang_up(self) -> None:
+        """End every connection, as a store does with one that has been idle while a function was frozen."""
         with self.counting:
-            self.open_connections += change
+            for connection in self.connections:
+                connection.shutdown(socket.SHUT_RDWR)
 
     def asked(self, action: str) -> list[dict[str, Any]]:
         return [body for name, body in self.calls if name == action]
@@ -111,14 +114,15 @@ def serving() -> Iterator[Endpoint]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 0.5  # an idle connection ends soon, as one does while a function is frozen
 
         def handle(self) -> None:
-            endpoint.count(1)
+            with endpoint.counting:
+                endpoint.connections.add(self.connection)
             try:
                 super().handle()
             finally:
-                endpoint.count(-1)
+                with endpoint.counting:
+                    endpoint.connections.discard(self.connection)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -128,7 +132,7 @@ def serving() -> Iterator[Endpoint]:
             except Refused as error:
                 answer, status = {"__type": error.code, "message": error.message}, error.status
             except Silent:
-                endpoint.closing.wait(5)
+                endpoint.closing.wait(60)
                 self.close_connection = True
                 return
             sent = json.dumps(answer).encode()
@@ -181,12 +185,12 @@ def clean(clean_environment: pytest.MonkeyPatch) -> None:
     """No credentials and no region of the machine."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[[Callable[[], bool]], None]:
     """Wait for something that happens in another process, not for ever."""
 
     def wait(is_so: Callable[[], bool]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not is_so():
             assert time.monotonic() < end, "it has not happened"
             time.sleep(0.02)

@@ -36,7 +36,7 @@ class Watched:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_command_that_runs_is_let_finish(watch, endpoint, until, tmp_path):
     until(began.exists)
     watched.process.send_signal(signal.SIGTERM)
     go_on.touch()
-    assert watched.process.wait(30) == 0
+    assert watched.process.wait(60) == 0
     assert ended.exists()
     assert "status 3" in watched.complaints[0]
 
@@ -142,5 +142,5 @@ def test_a_command_that_is_not_there_is_told_and_watching_goes_on(watch, endpoin
 )
 def test_wrong_usage_is_status_2(watch, arguments, says):
     watched = watch(*arguments)
-    assert watched.process.wait(30) == 2
+    assert watched.process.wait(60) == 2
     assert says in "\n".join(watched.complaints)

@@ -16,7 +16,7 @@ import pytest
 
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import SecretAccessDenied, SecretNotFound, SecretThrottled
-from tegata_credentials.secret_service import Login, SecretNames, SecretService
+from tegata_credentials.secret_service import CachePolicy, Login, SecretNames, SecretService
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
 from tegata_credentials.sources.environment import Environment
 from tegata_credentials.sources.references import ReferencedSecrets
@@ -24,13 +24,14 @@ from tegata_credentials.testing.secrets_manager import StandIn
 from tegata_credentials.testing.secrets_manager.faults import ACCESS_DENIED, THROTTLED
 
 CROWD = 1_000
+UNHURRIED = CachePolicy(fetch_timeout=60.0)  # the SDK alone pauses for up to seven seconds between four calls
 DATABASE, JWT = "shop-dev-secret-database", "shop-dev-secret-jwt"
 
 
 @pytest.fixture
 def source(stand_in: StandIn) -> Iterator[AwsSecretsManager]:
     session = boto3.Session("AKIASTANDIN", "not-a-key", region_name=stand_in.region)
-    made = AwsSecretsManager(session=session, endpoint_url=stand_in.endpoint_url)
+    made = AwsSecretsManager(session=session, endpoint_url=stand_in.endpoint_url, connect_timeout=60, read_timeout=60)
     yield made
     made.close()
 
@@ -48,7 +49,7 @@ def password(stand_in: StandIn) -> str:
 def test_a_thousand_threads_that_read_first_cause_one_call(
     stand_in: StandIn, source: AwsSecretsManager, password: str
 ) -> None:
-    service, found = SecretService(source), list[str]()
+    service, found = SecretService(source, policy=UNHURRIED), list[str]()
     barrier = threading.Barrier(CROWD)
 
     def read() -> None:
@@ -72,7 +73,7 @@ def test_a_thousand_threads_that_read_first_cause_one_call(
 def test_a_thousand_tasks_that_read_first_cause_one_call(
     stand_in: StandIn, source: AwsSecretsManager, password: str
 ) -> None:
-    service = SecretService(source)
+    service = SecretService(source, policy=UNHURRIED)
 
     async def crowd() -> list[Login]:
         return await asyncio.gather(*(service.aget(DATABASE, Login) for _ in range(CROWD)))
@@ -97,7 +98,7 @@ def test_cloudwatch_is_told_of_reads_failures_calls_and_durations(
 ) -> None:
     out = io.StringIO()
     with EmbeddedMetrics(out) as observer:
-        service = SecretService(source, names=SecretNames("shop", "dev"), observer=observer)
+        service = SecretService(source, names=SecretNames("shop", "dev"), observer=observer, policy=UNHURRIED)
         for _ in range(3):
             service.get("database", Login)
         with pytest.raises(SecretNotFound):
@@ -135,7 +136,7 @@ def test_calls_are_counted_through_references_and_none_for_what_is_on_this_machi
     out = io.StringIO()
     with EmbeddedMetrics(out) as observer:
         both = ReferencedSecrets({"awssm": source, "env": Environment({"KEY": "k"})})
-        service = SecretService(both, observer=observer)
+        service = SecretService(both, observer=observer, policy=UNHURRIED)
         batch = service.get_many([f"awssm:{DATABASE}", f"awssm:{JWT}", "env:KEY"])
         assert batch["env:KEY"].text == "k"
         service.close()

@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from tegata_credentials.testing.secrets_manager import StandIn
 
-ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=5)
+ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=60, read_timeout=60)
 
 
 @pytest.fixture

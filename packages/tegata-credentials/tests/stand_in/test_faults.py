@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +55,14 @@ def hasty(stand_in: StandIn) -> Iterator[Any]:
 
 def put(client: Any, text: str = "two", token: str | None = None) -> Any:
     return client.put_secret_value(SecretId="s", SecretString=text, ClientRequestToken=token or new_token())
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what a thread of the proxy is about to do."""
+    latest = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < latest, "it has not happened"
+        time.sleep(0.01)
 
 
 def versions(moto: Any) -> int:
@@ -125,7 +133,8 @@ class TestConnections:
         stand_in.faults.next("PutSecretValue", Silence(is_applied=is_applied))
         with pytest.raises(ReadTimeoutError):
             put(hasty)
-        assert versions(moto) == count
+        # The client has stopped to wait, perhaps before the call has arrived.
+        until(lambda: stand_in.calls.count("PutSecretValue") == 1 and versions(moto) == count)
 
     def test_a_silence_that_ends_cuts_the_connection(self, stand_in: StandIn, client: Any, secret: str) -> None:
         stand_in.faults.next("GetSecretValue", Silence(0.01))
@@ -164,19 +173,20 @@ class TestConnections:
             waiting.start()
             while not own.calls.count():
                 time.sleep(0.01)
-        waiting.join(10)
+        waiting.join(60)
         client.close()
         assert len(failed) == 1
 
     def test_a_delayed_call_does_not_reach_the_next_test(
-        self, stand_in: StandIn, hasty: Any, moto: Any, secret: str
+        self, stand_in: StandIn, client: Any, hasty: Any, moto: Any, secret: str
     ) -> None:
         stand_in.faults.next("PutSecretValue", Delay(30))
         with pytest.raises(ReadTimeoutError):
             put(hasty)
+        until(lambda: stand_in.calls.count("PutSecretValue") == 1)
         stand_in.reset()
         moto.create_secret(Name="s", SecretString="one")
-        assert hasty.get_secret_value(SecretId="s")["SecretString"] == "one"
+        assert client.get_secret_value(SecretId="s")["SecretString"] == "one"
         assert versions(moto) == 1
 
 
@@ -257,6 +267,6 @@ class TestThePlan:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         client.close()
         assert (len(refused), stand_in.calls.count("GetSecretValue")) == (10, 40)

@@ -240,7 +240,7 @@ class TestOrder:
         assert labels() == {first: {PREVIOUS}, new: {CURRENT, PENDING}}
 
     def test_two_deliveries_at_once_meet_in_the_function(self, stand_in: StandIn, function: Function) -> None:
-        meeting = threading.Barrier(2, timeout=10)
+        meeting = threading.Barrier(2, timeout=60)
         service = RotationService(stand_in)
         service.register(SECRET, lambda event: meeting.wait())
         events = service.events_of(SECRET, new_token(), "setSecret") * 2

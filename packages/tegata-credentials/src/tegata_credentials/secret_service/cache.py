@@ -65,6 +65,7 @@ class SecretCache:
     def _restart(self) -> None:
         """Begin anew in a forked process, where the threads are gone and locks may be held by nobody."""
         self._start()
+        self._reports.restart()
         now = self.timing.now()
         for slot in self._slots.values():
             slot.flight = None

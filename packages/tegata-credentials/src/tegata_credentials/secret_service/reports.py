@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 
 from tegata_credentials.errors import SecretError, SecretThrottled
@@ -29,6 +30,11 @@ class Reports:
     def __init__(self, source: SecretSource, observer: Observer) -> None:
         self._source = source
         self._observer = observer
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew in a forked process, where a lock may be held by nobody."""
+        self._lock = threading.Lock()
 
     def fetched(self, seconds: float | None, outcomes: Sequence[tuple[Slot, SecretVersion | SecretError]]) -> None:
         """Tell how a fetch has ended for each secret, and how long it took, if there was one."""
@@ -59,12 +65,14 @@ class Reports:
 
     def reads(self, slot: Slot) -> None:
         """Tell how many reads were answered from memory since this was last told."""
-        hits, stale = next(slot.hits), next(slot.stale)
-        if hits > slot.told_hits:
-            self._observer.metric(figures.CACHE_HITS, hits - slot.told_hits)
-        if stale > slot.told_stale:
-            self._observer.metric(figures.STALE_SERVED, stale - slot.told_stale)
-        slot.told_hits, slot.told_stale = hits + 1, stale + 1
+        with self._lock:  # a fetch may end while another begins, or while the service is closed
+            hits, stale = next(slot.hits), next(slot.stale)
+            new_hits, new_stale = hits - slot.told_hits, stale - slot.told_stale
+            slot.told_hits, slot.told_stale = hits + 1, stale + 1
+        if new_hits > 0:
+            self._observer.metric(figures.CACHE_HITS, new_hits)
+        if new_stale > 0:
+            self._observer.metric(figures.STALE_SERVED, new_stale)
 
     def changed(self, slot: Slot, before: Entry, version: SecretVersion, callbacks: Sequence[Callback]) -> None:
         """Tell that a version has replaced another, and call those who wanted to know."""

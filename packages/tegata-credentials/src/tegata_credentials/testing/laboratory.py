@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -30,7 +30,8 @@ from .web import Answer, LoopbackServer, Request
 SYSTEM_ASSIGNED = "11111111-1111-4111-8111-111111111111"
 REGION = "ap-northeast-1"
 _TENANT = "22222222-2222-4222-8222-222222222222"
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 60.0
+_LOWEST_PORT, _PORTS = 20_000, 12_000  # Linux gives those from 32768 to whoever asks for any
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +251,12 @@ class Laboratory:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port of loopback that nobody listens at now.
+
+    It is none of those that the system gives to whoever asks for any: one of them may soon be somebody else's.
+    """
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

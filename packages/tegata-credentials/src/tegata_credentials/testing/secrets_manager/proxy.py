@@ -121,11 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         proxy = self.server.proxy
+        is_over = proxy.is_over  # before the call is noted: who has seen it and resets is not reached by it any more
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         call = _read_call(self.headers, body)
         fault = proxy.faults.take(call)
         proxy.calls.append(Call(call.operation, call.secrets, call.principal, fault.name if fault else ""))
-        is_over = proxy.is_over
         answer = self._answer_to(call, fault, body, is_over)
         if answer is None or is_over.is_set():
             self.close_connection = True
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> _Answer | None:
         proxy = self.server.proxy
-        connection = HTTPConnection("127.0.0.1", proxy.upstream_port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", proxy.upstream_port, timeout=120)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_PASSED_ON}
             connection.request(self.command, self.path, body, headers)

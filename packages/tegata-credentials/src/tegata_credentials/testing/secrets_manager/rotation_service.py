@@ -177,7 +177,7 @@ class RotationService:
         barrier = threading.Barrier(len(events))
 
         def one(index: int) -> None:
-            barrier.wait(10)
+            barrier.wait(60)
             outcomes[index] = self._call(events[index])
 
         threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(len(events))]

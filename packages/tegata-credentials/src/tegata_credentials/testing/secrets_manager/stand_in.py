@@ -21,7 +21,7 @@ from .proxy import FaultProxy, RotationRequest
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
-_START_SECONDS = 30
+_START_SECONDS = 120
 
 
 class StandInError(RuntimeError):
@@ -192,7 +192,7 @@ class StandIn:
         headers = {"authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"}
         if operation:
             headers |= {"x-amz-target": f"secretsmanager.{operation}", "content-type": "application/x-amz-json-1.1"}
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
             connection.request(method, path, json.dumps(document or {}), headers if operation else {})
             response = connection.getresponse()
