@@ -12,14 +12,14 @@ import psycopg
 from tegata.postgres.engine import PoolLimits
 from tegata.postgres.fence import Fence, take_fence
 from tegata.postgres.reader import Reader
+from tegata.postgres.reader_breaker import Breaker
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.postgres.target import ConnectionTarget
-from tegata.storage.marked_reads import EventSearch
+from tegata.storage.marked_reads import EventSearch, TenantReads
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.records import Inhabited, event, inhabit
 
-PATIENCE_SECONDS = 30
-LIMITS = PoolLimits(size=4, wait_seconds=10, statement_seconds=10)
 EVERYTHING = EventSearch()
 
 
@@ -43,30 +43,52 @@ class World:
     def went_to_the_writer(self) -> dict[str, int]:
         return {reason: count for reason, count in self.reader.use.fallbacks.items() if count}
 
-    async def until_the_reader_answers(self) -> None:
+    async def until_the_reader_answers(self) -> TenantReads:
+        """Wait for a reader that is where the writer is now, and return reads that it goes on answering.
+
+        Reads that begin later have a later fence: the server writes into its log whenever it likes, and the reader
+        may be behind that for a moment.
+        """
         before = self.reader.use.reads
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.reader.use.reads == before:
+        while True:
+            reads = await self.storage.tenant_readonly(self.here.tenant_id)
+            await reads.list_roles()
+            if self.reader.use.reads > before:
+                return reads
             assert time.monotonic() < deadline, self.went_to_the_writer()
-            await self.types()
             await asyncio.sleep(0.02)
 
     async def passed_fence(self) -> Fence:
         """A fence that the reader has passed."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             fence = await take_fence(self.storage.database)
             assert fence is not None
             if await self.reader.attempt(fence, self.here.tenant_id, lambda on: on.fetchval("select 1")) is not None:
                 return fence
+            assert time.monotonic() < deadline, self.went_to_the_writer()
             await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def world_of(
-    writer: MigratedDatabase, target: ConnectionTarget, *, limits: PoolLimits = LIMITS, **options: object
+    writer: MigratedDatabase,
+    target: ConnectionTarget,
+    *,
+    limits: PoolLimits = PATIENT,
+    breaker: Breaker | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[World]:
-    reader = Reader(target, limits, **options)  # type: ignore[arg-type] - passed on
-    world = World(PostgresOperatorStorage(writer.maintenance, LIMITS, reader=reader), reader)
+    """Without a breaker of the test's own the reader is asked again at once, whatever has become of asking it."""
+    reader = Reader(
+        target,
+        limits,
+        breaker=breaker or Breaker(first_pause_seconds=0.0, longest_pause_seconds=0.0),
+        patience_seconds=patience_seconds,
+        connect_seconds=PATIENCE_SECONDS,
+    )
+    world = World(PostgresOperatorStorage(writer.maintenance, PATIENT, reader=reader), reader)
     try:
         world.here, world.there = await inhabit(world.storage), await inhabit(world.storage)
         yield world

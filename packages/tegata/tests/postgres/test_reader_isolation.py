@@ -15,7 +15,6 @@ from typing import Any, get_args
 import pytest
 
 import tegata.postgres
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.fence import Refusal
 from tegata.postgres.reader import FALLBACKS, Reader
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
@@ -23,12 +22,12 @@ from tegata.storage.marked_reads import EventSearch, MarkedReads, TenantReads
 from tegata.storage.ports import OperatorStorage
 from tegata.storage.records import DesiredUser
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.relying_party import Browser, RelyingParty
 from tegata.testing.replicas import LOGGED, Replicated, replicated
 from tegata.testing.server import Server, serving
 
 pytestmark = pytest.mark.anyio
-LIMITS = PoolLimits(size=4, wait_seconds=10, statement_seconds=10)
 # What the driver asks a catalogue by itself, to know a type.
 OF_THE_DRIVER = ("typeinfo_tree", "set_config('jit'")
 
@@ -50,9 +49,9 @@ def asked(servers: Replicated) -> list[str]:
 @asynccontextmanager
 async def serving_with_a_reader(servers: Replicated) -> AsyncIterator[tuple[Server, PostgresStorage]]:
     """The application on PostgreSQL with a replica that has caught up, and the tenants of `serving()` in it."""
-    reader = Reader(servers.reader().app, LIMITS)
-    storage = PostgresStorage(servers.writer.app, LIMITS, reader=reader)
-    operator = PostgresOperatorStorage(servers.writer.maintenance, LIMITS)
+    reader = Reader(servers.reader().app, PATIENT, patience_seconds=PATIENCE_SECONDS, connect_seconds=PATIENCE_SECONDS)
+    storage = PostgresStorage(servers.writer.app, PATIENT, reader=reader)
+    operator = PostgresOperatorStorage(servers.writer.maintenance, PATIENT)
     try:
         async with serving(through=lambda _: storage) as server:
             server.clock.now = time.time()
@@ -110,11 +109,13 @@ async def test_the_whole_protocol_asks_nothing_of_the_replica(servers: Replicate
         # The log does show what is asked: the four marked reads, and nothing beside the fence around them.
         assert storage.reader is not None
         reads: TenantReads
-        for _ in range(200):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
             reads = await storage.tenant_readonly(server.tenants["acme"].tenant_id)
             await reads.list_roles()
             if storage.reader.use.reads:
                 break
+            assert time.monotonic() < deadline, storage.reader.use
             await asyncio.sleep(0.05)
         assert await reads.search_events(EventSearch(type_prefix="code.replayed"), limit=10)
         assert await reads.list_clients()

@@ -21,7 +21,13 @@ from tegata_credentials.testing.outputs import keep
 
 # What a primary needs that its replicas can follow. `wal_keep_size`: a replica that was stopped finds its place again.
 # `max_wal_senders`: more than are ever needed, because one whose client has left may still count for a while.
-PRIMARY: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "12", "wal_keep_size": "128MB"}
+# `wal_retrieve_retry_interval`: a replica that found nobody tries again soon.
+PRIMARY: Mapping[str, str] = {
+    "wal_level": "replica",
+    "max_wal_senders": "12",
+    "wal_keep_size": "128MB",
+    "wal_retrieve_retry_interval": "50ms",
+}
 # Every statement it is asked, which tests read back from `Replica.log`.
 LOGGED: Mapping[str, str] = {"log_statement": "all", "log_line_prefix": "[%u] "}
 
@@ -92,6 +98,15 @@ class Replicated:
     def reader(self) -> MigratedDatabase:
         """Return the ways into the replica of the database. Starts it."""
         return MigratedDatabase.of(self.replica.start().in_database(self.writer.admin.database))
+
+    @contextmanager
+    def another(self, *, settings: Mapping[str, str] | None = None) -> Iterator[Replicated]:
+        """The same database and a replica of its own, which has not been started either."""
+        replica = Replica(self.primary, settings=settings)
+        try:
+            yield Replicated(self.primary, self.writer, replica)
+        finally:
+            replica.remove()
 
 
 @contextmanager
