@@ -59,7 +59,7 @@ def base_url(served_issuer: TestIssuer) -> Iterator[str]:
 
 def test_the_served_api_takes_tokens_of_the_served_issuer(base_url: str, served_issuer: TestIssuer):
     stranger = TestIssuer(served_issuer.issuer, audience=served_issuer.audience)
-    with httpx2.Client(base_url=base_url, trust_env=False) as client:
+    with httpx2.Client(base_url=base_url, trust_env=False, timeout=60) as client:
         assert client.get("/whoami").status_code == 401
         token = served_issuer.mint(scope="read", roles={"viewer"})
         shown = client.get("/whoami", headers={"Authorization": f"Bearer {token}"})

@@ -4,78 +4,93 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
 import pytest
 
-from tegata_credentials.testing import Laboratory, free_port
+from tegata_credentials.testing import Laboratory
 
 from .conftest import EXAMPLE, PASSWORD
 
-Started = tuple[str, "subprocess.Popen[str]"]
+PATIENCE_SECONDS = 120
+
+
+class Application:
+    """The running process, and what it says."""
+
+    def __init__(self, file: Path, log: Path) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "passwordless_app:create_app_from_environment"]
+        self.log = log
+        with log.open("wb") as said:
+            self.process = subprocess.Popen(
+                [*command, "--env-file", str(file), "--port", "0"],
+                cwd=EXAMPLE,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for_address(self) -> str:
+        """Return where it listens, which it says when it does."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (found := re.search(r"running on (\S+) .*\n", self.log.read_text())) is None:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, "the application does not listen"
+            time.sleep(0.05)
+        return found[1]
+
+    def stop(self) -> tuple[int, list[dict[str, str]]]:
+        """Stop it as a container is stopped; what it has logged as JSON."""
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(PATIENCE_SECONDS)
+        return status, [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
 @pytest.fixture
-def serve(tmp_path: Path, clean_environment: pytest.MonkeyPatch) -> Iterator[Callable[..., Started]]:
+def serve(tmp_path: Path, clean_environment: pytest.MonkeyPatch) -> Iterator[Callable[..., Application]]:
     """Start the application with an environment file made of an example, in which some lines are other ones."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Application] = []
 
-    def start(example: str, **lines: str) -> Started:
+    def start(example: str, **lines: str) -> Application:
         written = (EXAMPLE / example).read_text().splitlines()
         kept = [line for line in written if line.partition("=")[0] not in lines]
         file = tmp_path / "env"
         file.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in lines.items())]))
-        port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", "passwordless_app:create_app_from_environment"]
-        process = subprocess.Popen(
-            [*command, "--env-file", str(file), "--port", str(port)],
-            cwd=EXAMPLE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return f"http://127.0.0.1:{port}", process
+        started.append(Application(file, tmp_path / "said"))
+        return started[-1]
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    for application in started:
+        application.process.kill()
+        application.process.wait()
 
 
-def ask_until_it_listens(url: str, process: subprocess.Popen[str]) -> httpx2.Response:
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            return httpx2.get(url, timeout=10, verify=False)
-        except httpx2.TransportError:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline, "the application does not listen"
-            time.sleep(0.05)
-
-
-def stop(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, str]]]:
-    """Stop it as a container is stopped; what it has logged as JSON."""
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=90)
-    return process.returncode, [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+@contextmanager
+def open_client(application: Application) -> Iterator[httpx2.Client]:
+    """Give a client that has logged in to the database once: the health address gives that five seconds."""
+    url = application.wait_for_address()
+    with httpx2.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False) as client:
+        assert client.get("/login").json()["role"] == "appuser"
+        yield client
 
 
 def test_the_readmes_command_serves_with_a_password(serve, password_url):
     url = f"postgresql+asyncpg://appuser:{quote(PASSWORD, safe='')}@{password_url}"
-    base, process = serve(".env.local.example", DATABASE_URL=url)
-    assert ask_until_it_listens(f"{base}/health/db", process).json()["status"] == "healthy"
-    assert httpx2.post(f"{base}/notes", json={"text": "no password"}).status_code == 201
-    assert "no password" in httpx2.get(f"{base}/notes").text
-    status, lines = stop(process)
+    application = serve(".env.local.example", DATABASE_URL=url)
+    with open_client(application) as client:
+        assert client.get("/health/db").json()["status"] == "healthy"
+        assert client.post("/notes", json={"text": "no password"}).status_code == 201
+        assert "no password" in client.get("/notes").text
+    status, lines = application.stop()
     assert status in (0, -signal.SIGTERM)
     assert lines[0]["message"] == "database connection: password authentication"
     assert PASSWORD not in json.dumps(lines)
@@ -83,18 +98,19 @@ def test_the_readmes_command_serves_with_a_password(serve, password_url):
 
 def test_the_production_file_serves_without_one(serve, judged, laboratory: Laboratory):
     laboratory.reset()
-    base, process = serve(".env.production.example", DATABASE_URL=judged[0], **laboratory.app_service())
-    answer = ask_until_it_listens(f"{base}/health/db", process)
-    assert answer.json() == {"status": "healthy", "database": "connected", "auth_method": "managed_identity"}
-    _, lines = stop(process)
+    application = serve(".env.production.example", DATABASE_URL=judged[0], **laboratory.app_service())
+    with open_client(application) as client:
+        answer = client.get("/health/db").json()
+    assert answer == {"status": "healthy", "database": "connected", "auth_method": "managed_identity"}
+    _, lines = application.stop()
     found = {line["message"]: line for line in lines}
     assert found["managed identity token acquired"]["username"] == "appuser"
     assert laboratory.leaks_in(json.dumps(lines)) == []
 
 
 def test_settings_that_cannot_work_end_the_start_and_say_why_without_the_value(serve):
-    _, process = serve(".env.production.example", DATABASE_URL="postgresql://appuser:geheim@db.example/app")
-    said, _ = process.communicate(timeout=90)
-    assert process.returncode != 0
+    application = serve(".env.production.example", DATABASE_URL="postgresql://appuser:geheim@db.example/app")
+    assert application.process.wait(PATIENCE_SECONDS) != 0
+    said = application.log.read_text()
     assert "DATABASE_URL holds a password, but the method is managed_identity" in said
     assert "geheim" not in said

@@ -14,7 +14,7 @@ from tegata_credentials.settings import DatabaseSettings
 from .conftest import PASSWORD
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(password_url: str) -> Iterator[TestClient]:
     url = f"postgresql+asyncpg://appuser:{quote(PASSWORD, safe='')}@{password_url}"
     with TestClient(create_app(DatabaseSettings.from_environment({"DATABASE_URL": url}))) as client:
@@ -42,6 +42,7 @@ def test_the_database_knows_the_application_by_its_role(client):
 
 
 def test_the_health_address_says_so(client):
+    client.get("/login")  # it may take longer than the health address waits
     answer = client.get("/health/db")
     assert answer.status_code == 200
     assert answer.json() == {"status": "healthy", "database": "connected", "auth_method": "password"}

@@ -70,7 +70,7 @@ class Back(ThreadingHTTPServer):
 class _Answering(BaseHTTPRequestHandler):
     server: Back
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout = 300  # longer than nginx keeps a connection that nobody uses
 
     def setup(self) -> None:
         super().setup()
@@ -93,7 +93,7 @@ class _Answering(BaseHTTPRequestHandler):
             self.take_over(self.headers["Upgrade"])
         else:
             if kind == "slow":
-                self.server.ended.wait(60)
+                self.server.ended.wait(300)
             self.tell(int(word) if kind == "status" else 200)
 
     def tell(self, status: int) -> None:

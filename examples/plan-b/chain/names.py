@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A
 from dnslib.server import DNSLogger, DNSServer
-
-from chain.waiting import free_port
 
 
 class Names:
@@ -19,8 +18,8 @@ class Names:
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses or ("127.0.0.1",))
         self.asked = 0
-        self.port = free_port()
-        self._server = DNSServer(self, port=self.port, address="127.0.0.1", logger=DNSLogger(logf=lambda text: None))
+        self._server = DNSServer(self, port=0, address="127.0.0.1", logger=DNSLogger(logf=lambda text: None))
+        self.port: int = self._server.server.server_address[1]
 
     def resolve(self, request: Any, handler: Any) -> Any:
         """Answer one question."""
@@ -34,7 +33,7 @@ class Names:
         return reply
 
     def __enter__(self) -> Names:
-        self._server.start_thread()
+        threading.Thread(target=self._server.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ Headers = list[tuple[str, str]]
 class Chain:
     """The running chain. `user` is logged in already; `get` goes straight to nginx, `visit` through the front.
 
-    `documents` publishes the keys. `application_log` is where the application says why it refused.
+    `documents` publishes the keys. `application_log` is where the application says why it refused. `since` is when it
+    began, by the monotonic clock.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Chain:
     ) -> None:
         self.pool, self.alb, self.front, self.names, self.nginx = pool, alb, front, names, nginx
         self.documents, self.application_log = documents, application_log
+        self.since = time.monotonic()
         self.pool.add_user("visitor", "Passw0rd!x")
         found = self.pool.log_in("visitor", "Passw0rd!x")
         assert found is not None

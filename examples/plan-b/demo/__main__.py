@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,9 @@ def main() -> int:
     try:
         with running(nginx, given.port) as chain:
             say(chain)
+            # Not signal.pause(): a signal that comes just before it would wake nobody.
             while True:
-                signal.pause()
+                time.sleep(1)
     except KeyboardInterrupt:
         print("\nended; nothing is left", flush=True)
         return 0

@@ -82,6 +82,7 @@ class NginxConfiguration:
     resolver: str = "169.254.169.253"
     resolver_port: int = 53
     resolver_valid_seconds: int = 10
+    resolver_seconds: int = 3
     health_path: str = "/nginx-health"
     header_kilobytes: int = 32
     body_megabytes: int = 10
@@ -134,6 +135,7 @@ _NUMBERS = {
     "listen_port": (1, 65535),
     "resolver_port": (1, 65535),
     "resolver_valid_seconds": (1, 300),
+    "resolver_seconds": (1, 30),
     "header_kilobytes": (8, 64),
     "body_megabytes": (1, 1024),
     "connect_seconds": (1, 30),
@@ -178,7 +180,7 @@ http {{
     keepalive_timeout 75s;
     # Asked again after this time: a name given to proxy_pass as it is would be looked up once, at the start.
     resolver {_bracket(config.resolver)}:{config.resolver_port} valid={config.resolver_valid_seconds}s ipv6=off;
-    resolver_timeout 3s;
+    resolver_timeout {config.resolver_seconds}s;
     # No other protocol: behind an upgrade to HTTP/2 requests would pass whose headers nobody takes away.
     map $http_upgrade $upgrade_to_back {{
         default "";

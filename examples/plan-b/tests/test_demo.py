@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from chain import free_port
 
 HERE = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -66,7 +67,8 @@ def demo() -> Iterator[Demo]:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         with subprocess.Popen(
-            [sys.executable, "-m", "demo"],
+            # A port that is kept: at the end nobody else must answer there.
+            [sys.executable, "-m", "demo", "--port", str(free_port())],
             cwd=HERE,
             env={**os.environ, "TMPDIR": directory, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
@@ -77,20 +79,20 @@ def demo() -> Iterator[Demo]:
                 running = read_until_it_is_open(process)
                 yield running
                 process.send_signal(signal.SIGINT)
-                said, _ = process.communicate(timeout=60)
+                said, _ = process.communicate(timeout=120)
             finally:
                 process.kill()
         assert (process.returncode, said.strip()) == (0, "ended; nothing is left")
         assert os.listdir(directory) == []
         for url in (running.url, running.nginx_url):
             with pytest.raises(httpx2.ConnectError):
-                httpx2.get(url, trust_env=False)
+                httpx2.get(url, trust_env=False, timeout=60)
 
 
 def test_without_a_session_there_is_a_choice_of_users(demo: Demo):
-    page = httpx2.get(demo.url, trust_env=False, follow_redirects=True)
+    page = httpx2.get(demo.url, trust_env=False, timeout=60, follow_redirects=True)
     assert (page.status_code, page.url.path) == (200, "/oauth2/login")
-    wrong = httpx2.post(f"{demo.url}/oauth2/login", data={"name": "root"}, trust_env=False)
+    wrong = httpx2.post(f"{demo.url}/oauth2/login", data={"name": "root"}, trust_env=False, timeout=60)
     assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
 
 
@@ -105,7 +107,7 @@ def test_the_report_is_for_one_of_them(demo: Demo, name: str, roles: list[str], 
 
 
 def test_past_the_load_balancer_nobody_is_known(demo: Demo):
-    refused = httpx2.get(f"{demo.nginx_url}/me", trust_env=False)
+    refused = httpx2.get(f"{demo.nginx_url}/me", trust_env=False, timeout=60)
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="plan-b"')
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from chain import free_port
 
 from containers.dockerfile import Dockerfile
 
@@ -24,9 +24,10 @@ ARN = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/app/f
 
 
 def command(words: list[str], port: int) -> list[str]:
-    """Return the words of a command, for this machine: this Python, its loopback and a free port."""
+    """Return the words of a command, for this machine: this Python, its loopback, a free port, and time enough."""
     program = {"uvicorn": [sys.executable, "-m", "uvicorn"], "python": [sys.executable]}[words[0]]
-    return program + [word.replace("8000", str(port)).replace("0.0.0.0", "127.0.0.1") for word in words[1:]]
+    ours = {"8000": str(port), "0.0.0.0": "127.0.0.1", "timeout=3": "timeout=60"}
+    return program + [re.sub("|".join(map(re.escape, ours)), lambda found: ours[found[0]], word) for word in words[1:]]
 
 
 def test_it_runs_as_an_ordinary_user_from_a_pinned_line_of_python():
@@ -45,9 +46,7 @@ def test_what_it_copies_is_not_kept_out():
 
 def test_its_command_serves_what_it_copies_and_finds_itself_healthy(tmp_path: Path):
     shutil.copytree(HERE / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COGNITO", "TEGATA"))}
     environment = {**inherited, **IMAGE.pairs("ENV"), **COGNITO, "ALB_ARNS": ARN, "TRUSTED_PEERS": "127.0.0.0/8"}
     healthy = command(IMAGE.last("HEALTHCHECK").words, port)
@@ -60,12 +59,14 @@ def test_its_command_serves_what_it_copies_and_finds_itself_healthy(tmp_path: Pa
         try:
             assert any("running on" in line for line in process.stderr)
             assert subprocess.run(healthy, env=environment, capture_output=True, check=False).returncode == 0
-            answer = httpx2.get(f"http://127.0.0.1:{port}/static/page.js", trust_env=False)
+            answer = httpx2.get(f"http://127.0.0.1:{port}/static/page.js", trust_env=False, timeout=60)
             assert (answer.status_code, answer.headers.get("server")) == (200, None)
-            assert httpx2.get(f"http://127.0.0.1:{port}/me", trust_env=False).status_code == 401
+            assert httpx2.get(f"http://127.0.0.1:{port}/me", trust_env=False, timeout=60).status_code == 401
             large = {f"x-{number}": "a" * 30_000 for number in range(8)}
             with pytest.raises(httpx2.HTTPError):
-                httpx2.get(f"http://127.0.0.1:{port}/health", headers=large, trust_env=False).raise_for_status()
+                httpx2.get(
+                    f"http://127.0.0.1:{port}/health", headers=large, trust_env=False, timeout=60
+                ).raise_for_status()
         finally:
             process.terminate()
             said = process.stderr.read()

@@ -34,7 +34,9 @@ class Behind:
     subject: str
 
     def ask(self, path: str, token: str) -> httpx2.Response:
-        return httpx2.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+        return httpx2.get(
+            f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60
+        )
 
     def visit(self, path: str, token: str) -> httpx2.Response:
         """Ask as the load balancer does."""
@@ -43,7 +45,7 @@ class Behind:
             "x-amzn-oidc-identity": self.subject,
             "x-amzn-oidc-data": self.alb.mint_data(subject=self.subject, claims={"email": "taro@example.com"}),
         }
-        return httpx2.get(f"{self.url}{path}", headers=headers, trust_env=False)
+        return httpx2.get(f"{self.url}{path}", headers=headers, trust_env=False, timeout=60)
 
 
 async def log_in(server: Server) -> str:

@@ -36,7 +36,7 @@ def running(start_nginx) -> Iterator[SimpleNamespace]:
 def open_websocket(port: int) -> tuple[socket.socket, str, bytes]:
     """Return the connection after the upgrade, what was answered, and what the key must be answered with (RFC 6455)."""
     key = base64.b64encode(os.urandom(16))
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.sendall(
         b"GET /websocket HTTP/1.1\r\nHost: plan-b.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
@@ -60,7 +60,7 @@ def receive(connection: socket.socket, size: int) -> bytes:
 @pytest.mark.parametrize("protocol", ["h2c", "websocket, h2c", "websocketx", "TLS/1.2"])
 def test_no_other_protocol_than_websocket_passes_unseen(running, protocol: str) -> None:
     headers = {"Upgrade": protocol, "Connection": "Upgrade", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
-    with httpx2.Client(trust_env=False, timeout=30) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         assert client.get(f"http://127.0.0.1:{running.nginx.port}/websocket", headers=headers).status_code == 200
     assert "upgrade" not in {name.lower() for name, _ in running.back.requests[-1].headers}
 
@@ -88,14 +88,20 @@ def test_a_websocket_lives_on_when_nginx_is_reloaded(running) -> None:
 
 
 def test_without_an_upgrade_none_is_asked_for(running) -> None:
-    httpx2.get(f"{running.front.url}/plain", trust_env=False, verify=UNUSED)
+    httpx2.get(f"{running.front.url}/plain", trust_env=False, verify=UNUSED, timeout=60)
     headers = {name.lower(): value for name, value in running.back.requests[-1].headers}
     assert "upgrade" not in headers
     assert "upgrade" not in headers.get("connection", "")
 
 
 def test_the_back_learns_who_asked_and_how(running) -> None:
-    httpx2.get(f"{running.front.url}/who", headers={"X-Forwarded-For": "203.0.113.9"}, trust_env=False, verify=UNUSED)
+    httpx2.get(
+        f"{running.front.url}/who",
+        headers={"X-Forwarded-For": "203.0.113.9"},
+        trust_env=False,
+        verify=UNUSED,
+        timeout=60,
+    )
     headers = {name.lower(): value for name, value in running.back.requests[-1].headers}
     assert headers["x-forwarded-for"] == "203.0.113.9, 127.0.0.1, 127.0.0.1"
     assert headers["x-forwarded-proto"] == "https"
@@ -105,7 +111,7 @@ def test_the_back_learns_who_asked_and_how(running) -> None:
 def test_a_name_with_underscores_does_not_arrive(running) -> None:
     """To a WSGI application it would be the same name as with hyphens."""
     headers = {"X_Amzn_Oidc_Data": "x", "X_Client_Cert": "x", "X-Kept": "x"}
-    httpx2.get(f"{running.nginx.url}/names", headers=headers, trust_env=False, verify=UNUSED)
+    httpx2.get(f"{running.nginx.url}/names", headers=headers, trust_env=False, verify=UNUSED, timeout=60)
     arrived = {name.lower() for name, _ in running.back.requests[-1].headers}
     assert "x-kept" in arrived
     assert not any("_" in name for name in arrived)
@@ -113,7 +119,7 @@ def test_a_name_with_underscores_does_not_arrive(running) -> None:
 
 def test_the_connection_of_the_front_is_kept(running) -> None:
     before = running.front.connections
-    with httpx2.Client(base_url=running.front.url, trust_env=False, verify=UNUSED) as browser:
+    with httpx2.Client(base_url=running.front.url, trust_env=False, verify=UNUSED, timeout=60) as browser:
         for _ in range(20):
             browser.get("/").raise_for_status()
     assert running.front.connections == before + 1
@@ -129,7 +135,7 @@ def test_connections_to_the_back_are_kept_if_that_is_wanted(start_nginx, kept: i
             resolver_port=names.port,
             back_keepalive=kept,
         )
-        with httpx2.Client(base_url=nginx.url, trust_env=False, verify=UNUSED) as client:
+        with httpx2.Client(base_url=nginx.url, trust_env=False, verify=UNUSED, timeout=60) as client:
             for _ in range(20):
                 client.get("/").raise_for_status()
         count(f"Plan B: {kept} connections to the back kept", requests=20, connections=back.connections)
@@ -170,7 +176,7 @@ def test_the_back_is_known_by_its_authority_and_its_name(start_nginx, tls_back, 
         back_port=tls_back.back.server_port,
         resolver_port=tls_back.names.port,
     )
-    answer = httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED, timeout=30)
+    answer = httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED, timeout=60)
     assert answer.status_code == expected
     # Before it knows whom it speaks with, it says nothing: the request holds tokens.
     assert len(tls_back.back.requests) == arrived + (expected == 200)
@@ -185,5 +191,5 @@ def test_a_back_without_tls_is_refused(start_nginx, tls_back) -> None:
             back_port=plain.server_port,
             resolver_port=tls_back.names.port,
         )
-        assert httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED).status_code == 502
+        assert httpx2.get(f"{nginx.url}/", trust_env=False, verify=UNUSED, timeout=60).status_code == 502
         assert plain.requests == []

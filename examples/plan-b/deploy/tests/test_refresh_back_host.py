@@ -6,17 +6,16 @@ import configparser
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
 import pytest
+from chain import UNUSED, free_port, wait_until
 from nginx_configuration import NginxConfiguration, build_configuration
 
 DEPLOY = Path(__file__).parents[1]
@@ -70,9 +69,7 @@ class Instance:
         self.host_file = directory / "back_host.conf"
         self.configuration = directory / "nginx.conf"
         self.store = directory / "parameter"
-        with socket.socket() as probe:
-            probe.bind((FIRST, 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         os.chmod(directory, 0o755)
         self.configuration.write_text(
             build_configuration(
@@ -136,7 +133,7 @@ class Instance:
     def back(self) -> str:
         """Which back nginx passes a request on to."""
         try:
-            return httpx2.get(f"http://{FIRST}:{self.port}/", trust_env=False, timeout=5).text
+            return httpx2.get(f"http://{FIRST}:{self.port}/", trust_env=False, timeout=60, verify=UNUSED).text
         except httpx2.HTTPError as error:
             return repr(error)
 
@@ -147,13 +144,6 @@ class Instance:
 
 def says(host: str) -> str:
     return f'set $back_host "{host}";\n'
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -176,14 +166,13 @@ def backs() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer((FIRST, 0), Handler) as first:
-        port = first.server_port
-        with ThreadingHTTPServer((SECOND, port), Handler) as second:
-            for server in (first, second):
-                threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-            yield port
-            for server in (first, second):
-                server.shutdown()
+    port = free_port()
+    with ThreadingHTTPServer((FIRST, port), Handler) as first, ThreadingHTTPServer((SECOND, port), Handler) as second:
+        for server in (first, second):
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield port
+        for server in (first, second):
+            server.shutdown()
 
 
 @pytest.fixture
@@ -194,17 +183,17 @@ def live(nginx: str, tmp_path: Path, backs: int) -> Iterator[Instance]:
     assert made.refresh() == 0
     process = made.start()
     try:
-        wait_until(lambda: made.back() == FIRST)
+        wait_until(lambda: made.back() == FIRST, "the first back")
         yield made
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def test_a_running_nginx_follows_the_parameter(live: Instance) -> None:
     live.put(SECOND)
     assert live.refresh() == 0
-    wait_until(lambda: live.back() == SECOND)
+    wait_until(lambda: live.back() == SECOND, "the second back")
     assert (live.told(), live.leftovers()) == (says(SECOND), [])
 
 
@@ -250,7 +239,7 @@ def test_what_was_refused_once_is_tried_again(live: Instance) -> None:
     live.put(SECOND)
     assert live.refresh(NGINX_PROGRAM=str(wrapper)) == 4
     assert live.refresh() == 0
-    wait_until(lambda: live.back() == SECOND)
+    wait_until(lambda: live.back() == SECOND, "the second back")
 
 
 @pytest.mark.parametrize("proven", [says(FIRST), ""], ids=["with an old name", "without one"])
@@ -260,7 +249,7 @@ def test_a_run_that_was_cut_off_before_the_reload_is_finished_by_the_next(live: 
     live.host_file.with_name("back_host.conf.old").write_text(proven)
     live.host_file.write_text(says(SECOND))
     assert live.refresh() == 0
-    wait_until(lambda: live.back() == SECOND)
+    wait_until(lambda: live.back() == SECOND, "the second back")
     assert live.leftovers() == []
 
 
@@ -275,7 +264,7 @@ def test_at_boot_the_name_is_there_before_nginx(instance: Instance) -> None:
 
 def test_a_pid_left_over_from_another_boot_is_not_signalled(instance: Instance) -> None:
     instance.put("back-1.plan-b.internal")
-    with subprocess.Popen(["sleep", "60"]) as somebody:
+    with subprocess.Popen(["sleep", "600"]) as somebody:
         (instance.directory / "nginx.pid").write_text(f"{somebody.pid}\n")
         assert instance.refresh() == 0
         assert somebody.poll() is None
@@ -344,7 +333,9 @@ def test_the_name_comes_from_ssm(instance: Instance, stand_in) -> None:
     assert instance.refresh(**surroundings) == 0
     assert instance.told() == says("back-1.plan-b.internal")
     away = {**headers, "X-Amz-Target": "AmazonSSM.DeleteParameter"}
-    httpx2.post(stand_in.moto_url, json={"Name": PARAMETER}, headers=away, trust_env=False).raise_for_status()
+    httpx2.post(
+        stand_in.moto_url, json={"Name": PARAMETER}, headers=away, trust_env=False, timeout=60
+    ).raise_for_status()
 
 
 def unit(name: str) -> configparser.ConfigParser:

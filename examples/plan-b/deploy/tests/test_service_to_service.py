@@ -90,7 +90,7 @@ def call(
         context = ssl.create_default_context(cafile=str(running.server_root))
     else:
         context = certificate.build_context(running.server_root)
-    with httpx2.Client(verify=context, trust_env=False, timeout=30) as client:
+    with httpx2.Client(verify=context, trust_env=False, timeout=60) as client:
         return client.get(f"{running.url}/orders", headers=[("authorization", f"Bearer {token}"), *headers])
 
 
@@ -172,7 +172,7 @@ def test_a_header_of_the_client_says_nothing_of_its_certificate(running, way: st
 def test_the_port_for_browsers_knows_no_certificates(running, way: str, source: str) -> None:
     headers = [("authorization", f"Bearer {token_of(running, running.billing)}"), *spoofed(running)[way]]
     transport = httpx2.HTTPTransport(local_address=source, verify=UNUSED)
-    with httpx2.Client(transport=transport, base_url=running.nginx.url, trust_env=False) as client:
+    with httpx2.Client(transport=transport, base_url=running.nginx.url, trust_env=False, timeout=60) as client:
         assert client.get("/orders", headers=headers).status_code == 401
     names = {name for name, _ in running.service.seen[-1]}
     assert CERTIFICATE_HEADER.lower() not in names
@@ -187,9 +187,8 @@ def test_past_nginx_the_header_is_not_believed(running) -> None:
         CERTIFICATE_HEADER: running.billing.escaped,
     }
     for source, expected in ((STRANGER, 401), (NGINX, 200)):
-        with httpx2.Client(
-            transport=httpx2.HTTPTransport(local_address=source, verify=UNUSED), trust_env=False, verify=UNUSED
-        ) as client:
+        transport = httpx2.HTTPTransport(local_address=source, verify=UNUSED)
+        with httpx2.Client(transport=transport, trust_env=False, timeout=60) as client:
             assert client.get(f"{running.back}/orders", headers=headers).status_code == expected
 
 

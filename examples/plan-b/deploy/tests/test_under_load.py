@@ -6,6 +6,7 @@ import base64
 import json
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,9 +27,10 @@ from chain import (
     wait_until,
 )
 
+from tegata_verify.keys import CachePolicy
 from tegata_verify.testing import TestAlb, TestIssuer
 
-THREADS = 3
+THREADS, MOST = 3, 20_000
 
 
 class Load:
@@ -42,12 +44,13 @@ class Load:
         self.statuses: Counter[int] = Counter()
         self._ended = threading.Event()
         self._counting = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
+        self._threads = [threading.Thread(target=self._run, args=(browser,)) for browser in range(THREADS)]
+        self._answers = [0] * THREADS
 
-    def _run(self) -> None:
+    def _run(self, own: int) -> None:
         with httpx2.Client(base_url=self.url, timeout=60, trust_env=False, verify=UNUSED) as browser:
             number = 0
-            while not self._ended.is_set() and self.answered < 5000:
+            while not self._ended.is_set() and self.answered < MOST:
                 session = self.sessions[number % len(self.sessions)]
                 number += 1
                 try:
@@ -56,6 +59,7 @@ class Load:
                     status = 0
                 with self._counting:
                     self.statuses[status] += 1
+                    self._answers[own] += 1
 
     @property
     def answered(self) -> int:
@@ -76,15 +80,15 @@ class Load:
             thread.join(60)
 
     def wait_for(self, more: int) -> None:
-        """Return when so many more have been answered."""
-        goal = self.answered + more
-        wait_until(lambda: self.answered >= goal, f"{more} answers")
+        """Return when so many more have been answered in each browser: the last of them were asked after the call."""
+        goals = [answers + more for answers in self._answers]
+        wait_until(lambda: all(map(int.__ge__, self._answers, goals)), f"{more} answers for each")
 
 
 def test_another_address_of_the_back_is_followed_without_a_reload(chain: Chain, count) -> None:
     workers = chain.nginx.workers
     with Load(chain.front.url, [chain.session]) as load:
-        load.wait_for(10)
+        load.wait_for(4)
         for address in ("127.0.0.2", "127.0.0.1"):
             begun = chain.nginx.read_logs().count(f'"back":"{address}:')
             chain.names.addresses = [address]
@@ -92,7 +96,7 @@ def test_another_address_of_the_back_is_followed_without_a_reload(chain: Chain, 
                 lambda: chain.nginx.read_logs().count(f'"back":"{address}:') > begun,  # noqa: B023 - used at once
                 f"requests at {address}",
             )
-            load.wait_for(10)
+            load.wait_for(4)
     count("Plan B: the back's address changes", changes=2, requests=load.answered, failed=load.failed)
     assert load.failed == 0
     assert chain.nginx.workers == workers
@@ -109,15 +113,17 @@ def test_nobody_misses_an_address_that_is_switched_off_after_the_name_has_moved(
         )
         url = stack.enter_context(front).url
         with Back(old_host, port) as old, Load(url, [""]) as load:
-            load.wait_for(10)
+            load.wait_for(4)
             names.addresses = [new_host]
             seen = -1
-            while old.count("/me") != seen:  # each of nginx's workers asks for the name by itself
+            # Until nginx, which has one worker here, sends nobody there: the second answer of each browser was asked
+            # for after the first, so what is under way then goes to the new address.
+            while old.count("/me") != seen:
                 seen = old.count("/me")
-                load.wait_for(100)
+                load.wait_for(2)
             old.shutdown()
             old.server_close()
-            load.wait_for(100)
+            load.wait_for(30)
         served = (old.count("/me"), new.count("/me"))
     count("Plan B: the back's old address is switched off", requests=load.answered, failed=load.failed)
     assert load.failed == 0
@@ -128,7 +134,7 @@ def test_nothing_fails_while_nginx_is_reloaded(chain: Chain, count) -> None:
     with Load(chain.front.url, [chain.session]) as load:
         for _ in range(3):
             chain.nginx.reload()
-            load.wait_for(10)
+            load.wait_for(4)
     count("Plan B: nginx is reloaded", reloads=3, requests=load.answered, failed=load.failed)
     assert load.failed == 0
 
@@ -153,17 +159,19 @@ def test_keys_change_at_the_issuer_and_at_the_front(fresh: Chain, count) -> None
     """Users who logged in before go on with the old key's tokens, those who come after bring the new one's."""
     sessions, asked = [fresh.session], fresh.documents.fetches
     with Load(fresh.front.url, sessions) as load:
-        load.wait_for(10)
+        load.wait_for(4)
+        begun = time.monotonic()
         fresh.pool.rotate()
         after = log_in(fresh)
         assert after.access.split(".")[0] != fresh.user.access.split(".")[0]
         sessions.append(fresh.front.begin_session(after))
-        load.wait_for(20)
+        load.wait_for(7)
         fresh.alb.rotate()
-        load.wait_for(20)
+        load.wait_for(7)
         # Keys that there are not: nobody asks for them now that the issuer has just been asked.
         send_random_names(fresh, 50)
-        load.wait_for(10)
+        load.wait_for(4)
+        waits = int((time.monotonic() - begun) / CachePolicy().unknown_kid)
     issuer = asked[fresh.pool.keys_path]
     count(
         "Plan B: keys change, and 50 tokens name keys at random",
@@ -173,8 +181,10 @@ def test_keys_change_at_the_issuer_and_at_the_front(fresh: Chain, count) -> None
         fetches_of_the_fronts_keys=asked.total() - issuer,
     )
     assert load.failed == 0
-    assert sorted(asked.values()) == [1, 1, 2]
-    assert issuer == 2
+    front = [asked[path] for path in asked if path != fresh.pool.keys_path]
+    assert front == [1, 1]
+    # Once at first, once for the new key; for those made up, not before the time has passed that lies between.
+    assert 2 <= issuer <= 2 + waits
 
 
 def send_random_names(chain: Chain, times: int) -> None:
