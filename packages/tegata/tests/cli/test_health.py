@@ -11,7 +11,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -22,16 +22,21 @@ from tegata.cli.health import HOST, PATH, PORT, Unhealthy, address, ask, run
 from tegata.crypto.envelope import new_master_key
 from tegata.settings import Settings
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.warm_starts import WarmPopen
+from tegata_credentials.testing import free_port
 
 ENTRY = [sys.executable, "-m", "tegata.cli.entry"]
+TEGATA = Path(sys.executable).parent / "tegata"
 PATIENCE_SECONDS = 60
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+@pytest.fixture
+def nobodys_port() -> Iterator[int]:
+    """A port that nobody listens at, and nobody can take meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def health(port: int | str, *words: str, host: str = "0.0.0.0") -> subprocess.CompletedProcess[str]:
@@ -43,7 +48,10 @@ def health(port: int | str, *words: str, host: str = "0.0.0.0") -> subprocess.Co
         "http_proxy": "http://127.0.0.1:1",
     }
     command = [*ENTRY, "health", *words]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=90, check=False)
+
+
+AT_LEISURE = ("--timeout", "60")
 
 
 @contextmanager
@@ -58,8 +66,8 @@ def serving(database: MigratedDatabase, log: Path, **more: str) -> Iterator[tupl
         "TEGATA_PORT": str(port),
     }
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [*ENTRY, "serve"], env={"PATH": os.environ["PATH"]} | settings | more, stdout=sink, stderr=sink
+        process = WarmPopen(
+            [str(TEGATA), "serve"], env={"PATH": os.environ["PATH"]} | settings | more, stdout=sink, stderr=sink
         )
     try:
         until(lambda: '"event": "serving"' in log.read_text(), process, log)
@@ -84,48 +92,56 @@ def database(clusters: dict[str, Cluster]) -> Iterator[MigratedDatabase]:
         yield made
 
 
-def shut(database: MigratedDatabase, *, shut: bool) -> None:
-    """Let nobody in, and throw out who is."""
+IS_DOWN = (1, "", f"{PATH} answered 503\n")
+
+
+def told(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+def shut(database: MigratedDatabase, *, shut: bool = True) -> int:
+    """Let nobody in, and throw out who is; return how many that were."""
     name = sql.Identifier(database.admin.database)
     target = database.admin.in_database("postgres")
     with psycopg.connect(target.psycopg_conninfo(), autocommit=True) as connection:
         connection.execute(sql.SQL("alter database {} allow_connections {}").format(name, sql.Literal(not shut)))
-        if shut:
-            told = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
-            connection.execute(told, [database.admin.database])
+        if not shut:
+            return 0
+        thrown = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        return connection.execute(thrown, [database.admin.database]).rowcount
 
 
 def test_a_server_is_well_while_its_database_is(database: MigratedDatabase, tmp_path: Path) -> None:
     with serving(database, tmp_path / "log") as (process, port):
-        up = health(port)
-        assert (up.returncode, up.stdout, up.stderr) == (0, f"{PATH} answered 200\n", "")
+        # A server that is slow for once is not well: who asks is patient here, and not the command.
+        is_up = (0, f"{PATH} answered 200\n", "")
+        until(lambda: told(health(port)) == is_up, process, tmp_path / "log")
         assert health(port, host="127.0.0.2").returncode == 1
-        shut(database, shut=True)
         try:
-            until(lambda: health(port).returncode == 1, process, tmp_path / "log")
-            down = health(port)
-            assert (down.returncode, down.stdout, down.stderr) == (1, "", f"{PATH} answered 503\n")
+            # A session that began at this moment may be seen a moment later.
+            until(lambda: shut(database) == 0 and told(health(port)) == IS_DOWN, process, tmp_path / "log")
             # Killing the process would not mend the database.
-            assert health(port, "--path", "/livez").returncode == 0
-            assert health(port, "--path", "/readyz").returncode == 1
+            assert health(port, "--path", "/livez", *AT_LEISURE).returncode == 0
+            assert health(port, "--path", "/readyz", *AT_LEISURE).returncode == 1
         finally:
             shut(database, shut=False)
-        until(lambda: health(port).returncode == 0, process, tmp_path / "log")
+        until(lambda: told(health(port)) == is_up, process, tmp_path / "log")
 
 
 def test_a_server_that_drains_is_not_well_but_lives(database: MigratedDatabase, tmp_path: Path) -> None:
-    with serving(database, tmp_path / "log", TEGATA_DRAIN_SECONDS="2") as (process, port):
+    with serving(database, tmp_path / "log", TEGATA_DRAIN_SECONDS="120") as (process, port):
         asked = {"TEGATA_PORT": str(port)}
-        assert run(environment=asked) == 0
+        assert run(timeout=60, environment=asked) == 0
         process.send_signal(signal.SIGTERM)
-        until(lambda: run(environment=asked) == 1, process, tmp_path / "log")
-        assert run("/livez", environment=asked) == 0
+        until(lambda: run(timeout=60, environment=asked) == 1, process, tmp_path / "log")
+        assert run("/livez", timeout=60, environment=asked) == 0
+        process.send_signal(signal.SIGTERM)  # asked twice, it does not wait any longer
         assert process.wait(PATIENCE_SECONDS) == 0
-        assert run("/livez", environment=asked) == 1
+        assert run("/livez", timeout=60, environment=asked) == 1
 
 
-def test_nobody_there_is_unhealthy() -> None:
-    gone = health(free_port())
+def test_nobody_there_is_unhealthy(nobodys_port: int) -> None:
+    gone = health(nobodys_port)
     assert gone.returncode == 1
     assert gone.stdout == ""
     assert gone.stderr.startswith("tegata: /actuator/health of 127.0.0.1 port")
@@ -144,15 +160,13 @@ def answering(parts: list[bytes], pause: threading.Event) -> Iterator[int]:
 
         def answer() -> None:
             connection, _ = listener.accept()
-            with connection:
+            # Who has lost patience hangs up.
+            with connection, suppress(OSError):
                 connection.recv(4096)
                 for part in parts[:-1]:
                     connection.sendall(part)
                 pause.wait(PATIENCE_SECONDS)
-                try:
-                    connection.sendall(parts[-1])
-                except OSError:
-                    return
+                connection.sendall(parts[-1])
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -180,7 +194,8 @@ def test_a_server_that_drips_cannot_stretch_the_time() -> None:
 
         def drip() -> None:
             connection, _ = listener.accept()
-            with connection:
+            # Who has lost patience hangs up.
+            with connection, suppress(OSError):
                 connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
                 while not over.wait(0.05):
                     connection.sendall(b"y")
@@ -205,11 +220,11 @@ def test_only_a_good_answer_is_one(answer: bytes, status: int) -> None:
     over = threading.Event()
     over.set()
     with answering([answer], over) as port:
-        assert run(timeout=5, environment={"TEGATA_PORT": str(port)}) == status
+        assert run(timeout=60, environment={"TEGATA_PORT": str(port)}) == status
 
 
-def test_a_path_that_is_none_is_unhealthy() -> None:
-    assert run(path="/livez\r\nx: y", environment={"TEGATA_PORT": str(free_port())}) == 1
+def test_a_path_that_is_none_is_unhealthy(nobodys_port: int) -> None:
+    assert run(path="/livez\r\nx: y", environment={"TEGATA_PORT": str(nobodys_port)}) == 1
 
 
 def test_where_it_asks_is_where_the_server_listens_by_default() -> None:
@@ -219,7 +234,7 @@ def test_where_it_asks_is_where_the_server_listens_by_default() -> None:
     assert address({"TEGATA_HOST": "10.0.0.5"}) == ("10.0.0.5", PORT)
 
 
-def test_the_script_of_the_package_asks_without_loading_the_command_line() -> None:
+def test_the_script_of_the_package_asks_without_loading_the_command_line(nobodys_port: int) -> None:
     """A container asks every few seconds: this costs a seventh of what loading all commands does."""
     script = tomllib.loads(PROJECT.read_text())["project"]["scripts"]["tegata"]
     assert script == "tegata.cli.entry:main"
@@ -230,10 +245,10 @@ def test_the_script_of_the_package_asks_without_loading_the_command_line() -> No
     )
     done = subprocess.run(
         [sys.executable, "-c", loaded],
-        env={"TEGATA_PORT": str(free_port())},
+        env={"TEGATA_PORT": str(nobodys_port)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=True,
     )
     assert done.stdout.split() == ["tegata", "tegata.cli", "tegata.cli.entry", "tegata.cli.health"]
@@ -246,4 +261,4 @@ def test_as_the_first_process_a_command_ends_on_sigterm() -> None:
         "from tegata.cli import entry\nimport tegata.cli.main as command_line\n"
         "command_line.main = lambda: signal.raise_signal(signal.SIGTERM)\nentry.main()"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 143
+    assert subprocess.run([sys.executable, "-c", code], timeout=90, check=False).returncode == 143

@@ -15,9 +15,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tegata.cli.shared_metrics import PATIENCE_SECONDS as SHARED_METRICS_SECONDS
 from tegata.crypto.envelope import new_master_key
 from tegata.testing.clusters import Cluster, MigratedDatabase
 from tegata.testing.warm_starts import WarmPopen
+from tegata_credentials.testing import free_port
 
 TEGATA = Path(sys.executable).parent / "tegata"
 PATIENCE_SECONDS = 60
@@ -36,7 +38,7 @@ class Running:
 
     def get(self, path: str) -> httpx2.Response:
         # Without `verify=False` each call reads all authorities of the world: 25 times the work of the request.
-        return httpx2.get(self.address + path, timeout=10, verify=False)
+        return httpx2.get(self.address + path, timeout=PATIENCE_SECONDS, verify=False)
 
     def until(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -60,12 +62,6 @@ class Running:
 
 
 Start = Callable[..., Running]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -107,22 +103,27 @@ def test_one_process_serves_and_ends_well(start: Start, production: dict[str, st
 
 
 def test_readyz_says_no_while_the_server_drains(start: Start, production: dict[str, str]) -> None:
-    server = start("serve", **production, TEGATA_DRAIN_SECONDS="3")
+    server = start("serve", **production, TEGATA_DRAIN_SECONDS="120")
     server.until(server.is_ready)
     server.process.send_signal(signal.SIGTERM)
     server.until(lambda: server.get("/readyz").status_code == 503)
     assert server.get("/livez").status_code == 200
-    assert server.process.wait(PATIENCE_SECONDS) == 0
+    assert server.stop() == 0  # asked twice, it does not wait any longer
 
 
 def test_whichever_worker_is_asked_for_metrics_speaks_for_all(start: Start, production: dict[str, str]) -> None:
     server = start("serve", **production, TEGATA_WORKERS="2", TEGATA_METRICS_NETWORKS="127.0.0.1")
     server.until(lambda: server.output().count('"event": "serving"') == 2)
-    for _ in range(5):
+    asked = 0
+    while asked < 5:
+        began = time.monotonic()
         answer = server.get("/metrics")
         assert answer.status_code == 200
-        for worker in ("0", "1"):
-            assert f'tegata_database_pool_open{{pool="writer",worker="{worker}"}}' in answer.text
+        # One that has not spoken in time is left out: only on a machine that is very busy.
+        if time.monotonic() - began < SHARED_METRICS_SECONDS:
+            asked += 1
+            for worker in ("0", "1"):
+                assert f'tegata_database_pool_open{{pool="writer",worker="{worker}"}}' in answer.text
     assert server.stop() == 0
 
 

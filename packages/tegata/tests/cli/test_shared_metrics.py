@@ -33,8 +33,8 @@ def counting(value: int) -> Source:
     return lambda: [READER_READS.sample(value)]
 
 
-async def worker(directory: Path, stack: AsyncExitStack, value: int) -> SharedMetrics:
-    metrics = SharedMetrics(directory)
+async def worker(directory: Path, stack: AsyncExitStack, value: int, *, patience: float = 60.0) -> SharedMetrics:
+    metrics = SharedMetrics(directory, patience_seconds=patience)
     await metrics.start(counting(value))
     stack.push_async_callback(metrics.stop)
     return metrics
@@ -86,7 +86,7 @@ async def test_one_that_says_nothing_or_nonsense_does_not_keep_the_others_from_a
         writer.write(b"[[")
         writer.close()
 
-    first = await worker(directory, stack, 10)
+    first = await worker(directory, stack, 10, patience=0.1)
     for number, answer in ((7, silent), (8, nonsense)):
         stack.enter_context(_closing(await asyncio.start_unix_server(answer, directory / f"{number}.sock")))
     assert await values(first) == {"0": 10}

@@ -73,7 +73,7 @@ def workers(
 def stop(process: subprocess.Popen[str]) -> list[dict[str, object]]:
     """End it as a service manager does, and return its log."""
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=90)
     assert process.returncode == 0, said
     return [json.loads(line) for line in said.splitlines()]
 
@@ -153,7 +153,7 @@ def test_once_does_everything_and_ends(database: MigratedDatabase, tmp_path: Pat
         ended = run_to_its_end(
             [str(TEGATA), "worker", "--once"],
             env=environment(database.maintenance, tmp_path),
-            timeout=60,
+            timeout=90,
         )
         assert ended.returncode == 0, ended.stderr
         done = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -165,7 +165,7 @@ def test_a_chore_that_failed_is_seen_in_the_exit_status(database: MigratedDataba
     ended = run_to_its_end(
         [str(TEGATA), "worker", "--once"],
         env=environment(database.maintenance, tmp_path),
-        timeout=60,
+        timeout=90,
     )
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "migrate it" in ended.stdout
@@ -174,12 +174,12 @@ def test_a_chore_that_failed_is_seen_in_the_exit_status(database: MigratedDataba
 def test_a_database_that_is_away_at_the_beginning_is_told_at_once(database: MigratedDatabase, tmp_path: Path) -> None:
     nowhere = database.maintenance.in_database("nowhere")
     with workers(1, nowhere, tmp_path) as (process,):
-        assert process.wait(timeout=30) == 3
+        assert process.wait(timeout=90) == 3
 
 
 def test_the_application_role_is_no_worker(database: MigratedDatabase, tmp_path: Path) -> None:
     with workers(1, database.app, tmp_path) as (process,):
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=90)
         assert process.returncode == 3, said
         assert "the database cannot be used" in said
 

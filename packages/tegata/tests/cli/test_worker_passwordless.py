@@ -48,6 +48,17 @@ class Judged:
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
 
+    def end_sessions(self) -> None:
+        self.value("select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'tegata_maint'")
+
+    def wait_for_newer_token(self, number: int) -> None:
+        """Wait for a login with a token that was made after so many. One that came late may have been used longer."""
+        deadline = time.monotonic() + 60
+        while not any(login.token is not None and login.token > number for login in self.lab.logins()):
+            assert time.monotonic() < deadline, self.lab.logins()
+            self.end_sessions()
+            time.sleep(1)
+
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
@@ -80,7 +91,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 
 def test_a_worker_outlives_its_tokens_and_shows_none(judged: Judged) -> None:
-    judged.lab.issuer.lifetime_seconds = 2
+    # What the worker is told of their end; the judge is more patient: a login may take long on a busy machine.
+    judged.lab.identity.behaviour.announced_seconds = 2
     process = WarmPopen(
         [str(TEGATA), "worker"], env=judged.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -90,9 +102,8 @@ def test_a_worker_outlives_its_tokens_and_shows_none(judged: Judged) -> None:
             "select count(distinct task_name) from tegata_jobs.procrastinate_jobs where status = 'succeeded'", 3
         )
         time.sleep(2.5)  # every token of the beginning has ended
-        judged.value(
-            "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'tegata_maint'"
-        )
+        made = len(judged.lab.issuer.issued)
+        judged.end_sessions()
         judged.value(
             "insert into tegata_jobs.procrastinate_jobs (queue_name, task_name, args)"
             " values ('tegata', 'purge', '{\"timestamp\": 1}') returning id"
@@ -100,8 +111,9 @@ def test_a_worker_outlives_its_tokens_and_shows_none(judged: Judged) -> None:
         judged.wait_for(
             "select status::text from tegata_jobs.procrastinate_jobs where args ->> 'timestamp' = '1'", "succeeded"
         )
+        judged.wait_for_newer_token(made)
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=90)
     finally:
         if process.poll() is None:
             process.kill()

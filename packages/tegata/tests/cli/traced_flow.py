@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
@@ -26,6 +26,7 @@ from joserfc.jwk import ECKey
 
 from tegata.crypto.digests import new_secret, s256
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.warm_starts import WarmPopen
 from tegata_credentials.testing import free_port
 
 TEGATA = Path(sys.executable).parent / "tegata"
@@ -93,7 +94,8 @@ class Served:
     log: Path
 
     def said(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        ended, _, _ = self.log.read_text().rpartition("\n")  # the last line may be being written
+        return [json.loads(line) for line in ended.splitlines()]
 
     def until(self, event: str, *, times: int = 1) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -109,10 +111,18 @@ class Served:
 
     def counted(self) -> dict[str, float]:
         """Return the counters of spans, of all processes."""
-        text = httpx2.get(f"{self.address}/metrics", verify=False).text
+        text = httpx2.get(f"{self.address}/metrics", timeout=PATIENCE_SECONDS, verify=False).text
         found: dict[str, float] = defaultdict(float)
         for outcome, value in re.findall(r'^tegata_trace_spans_total\{outcome="(\w+)",.*\} (\S+)$', text, re.M):
             found[outcome] += float(value)
+        return found
+
+    def counted_until(self, enough: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+        """Return the counters as soon as they are so."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not enough(found := self.counted()):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
         return found
 
 
@@ -122,7 +132,7 @@ def served(site: Site, log: Path, **settings: str) -> Iterator[Served]:
     address = f"http://127.0.0.1:{port}"
     environment = site.environment | {"TEGATA_PORT": str(port), "TEGATA_BASE_URL": address} | settings
     with log.open("wb") as sink:
-        process = subprocess.Popen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
+        process = WarmPopen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
     running = Served(process, address, log)
     try:
         running.until("serving", times=int(settings.get("TEGATA_WORKERS", "1")))
@@ -142,10 +152,11 @@ class Flow:
 
     def run(self) -> None:
         headers = {"user-agent": AGENT, "x-forwarded-for": ADDRESS, **self.headers}
-        with httpx2.Client(base_url=self.address, headers=headers, verify=False) as browser:
+        options: dict[str, Any] = {"base_url": self.address, "timeout": PATIENCE_SECONDS, "verify": False}
+        with httpx2.Client(headers=headers, **options) as browser:
             code = self._signed_in(browser)
             self.seen |= {f"cookie {name}": value for name, value in browser.cookies.items()}
-        with httpx2.Client(base_url=self.address, headers=headers, verify=False) as client:
+        with httpx2.Client(headers=headers, **options) as client:
             self._tokens(client, code)
 
     def _signed_in(self, browser: httpx2.Client) -> str:

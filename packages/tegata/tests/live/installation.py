@@ -38,10 +38,12 @@ DATABASE = "tegata-live-secret-database"
 USERNAME = "taro"
 CALLBACK = "https://rp.example.net/callback"
 
-# Tokens live for seconds and keys are published for two: so both end, and are replaced, while somebody looks.
+# Tokens live for seconds and keys are published for a few: so both end, and are replaced, while somebody looks.
 TOKEN_SECONDS = 5
 JWKS_SECONDS = 1
-PUBLISHED_SECONDS = 2
+# What is left of it beyond the age of a JWKS is the longest that the server may take to hear of a key, or a machine
+# may stand still: in production a minute.
+PUBLISHED_SECONDS = 4
 
 _CLIENT = """
 ---
@@ -137,6 +139,10 @@ class Installation:
             "TEGATA_WORKERS": "2",
             "TEGATA_DATABASE_POOL_SIZE": "4",
             "TEGATA_DATABASE_POOL_RECYCLE_SECONDS": "1",
+            # Whoever waits for a busy machine is not refused for it.
+            "TEGATA_DATABASE_POOL_WAIT_SECONDS": "30",
+            "TEGATA_SECRET_WAIT_SECONDS": "20",
+            "TEGATA_DATABASE_STATEMENT_TIMEOUT_SECONDS": "60",
             "TEGATA_METRICS_NETWORKS": HOST,
             "TEGATA_JWKS_MAX_AGE_SECONDS": str(JWKS_SECONDS),
             "TEGATA_SIGNING_KEY_PUBLISHED_SECONDS": str(PUBLISHED_SECONDS),
@@ -228,12 +234,13 @@ class Served:
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of its log about `event`."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        ended, _, _ = self.log.read_text().rpartition("\n")  # the last line may be being written
+        lines = (json.loads(line) for line in ended.splitlines() if line.startswith("{"))
         return [line for line in lines if line.get("event") == event]
 
     def _is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.installation.address}/readyz", timeout=5, verify=False).status_code == 200
+            return httpx2.get(f"{self.installation.address}/readyz", timeout=20, verify=False).status_code == 200
         except httpx2.TransportError:
             return False
 

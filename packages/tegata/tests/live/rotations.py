@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,7 +36,7 @@ from tegata_credentials.testing.secrets_manager import (
 from .installation import DATABASE, FUNCTION, OPERATOR, SERVER, TOKEN_SECONDS, Installation
 
 _COMMAND_EVERY = 5
-_MOST_ATTEMPTS = 200
+_MOST_ATTEMPTS = 600
 # What is kept a day longer than any token is valid, because others' clocks differ: here a day passes at once.
 _A_DAY_LATER = f"""
     update tegata.signing_key set state_changed_at = state_changed_at - interval '2 days'
@@ -69,7 +69,7 @@ class DatabaseRotations:
         self.done = self.faults = self.commands = self.repeated = 0
         self._random = random.Random(seed)
         # Two calls: what fails twice fails the step, which is repeated at once, without the pauses of the SDK.
-        options = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=1, read_timeout=2)
+        options = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=20, read_timeout=20)
         self._client = installation.stand_in.client(principal=FUNCTION, config=options)
         self._store = AwsVersions(self._client)
         plan = AlternatingUsersPlan(
@@ -151,6 +151,7 @@ class KeyRotations:
     """Rotates signing keys as soon as their schedule lets it: in this process, with the command, or with the worker."""
 
     installation: Installation
+    signing: Container[str]  # those that somebody has got a token of
     rounds: int = 0
     rotated: int = 0
     dropped: int = 0
@@ -172,10 +173,19 @@ class KeyRotations:
         self.rounds += 1
 
     def rotate_many(self, times: int, pause: Callable[[float], object], done: Callable[[], None]) -> None:
-        """Rotate so often; tell each time."""
+        """Rotate so often, each time when the keys have signed something; tell each time."""
         for _ in range(times):
+            self._until_they_sign(pause)
             self.rotate(pause)
             done()
+        self._until_they_sign(pause)
+
+    def _until_they_sign(self, pause: Callable[[float], object]) -> None:
+        for _ in range(_MOST_ATTEMPTS):
+            if all(kid in self.signing for kid in self._active()):
+                return
+            pause(0.1)
+        raise AssertionError("nobody gets a token of the new keys")
 
     def _active(self) -> set[str]:
         return {str(kid) for (kid,) in self.installation.ask("select kid from tegata.signing_key where state='active'")}

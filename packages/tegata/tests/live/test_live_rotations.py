@@ -29,9 +29,10 @@ PAUSE_SECONDS = 0.5
 
 @pytest.mark.usefixtures("operator_environment")
 async def test_no_request_fails_and_no_token_is_refused(installation: Installation, count: Callable[..., None]) -> None:
-    keys, database = KeyRotations(installation), DatabaseRotations(installation, SEED)
+    database = DatabaseRotations(installation, SEED)
     async with installation.served() as served, plain_client() as http:
         jury = Jury(f"{installation.address}/live", http)
+        keys = KeyRotations(installation, jury.kids)
         async with Load(installation, jury) as load:
             again = await rotating(jury, keys, database)
         database.close()

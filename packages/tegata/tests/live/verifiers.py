@@ -18,15 +18,18 @@ from .installation import JWKS_SECONDS
 
 # Before this part of its life is over a copy of the keys is read again for one reason only: an unknown kid.
 _AHEAD = 0.8
-# Of a token with less to live nothing is claimed: the machine may be slow.
-_REST_SECONDS = 1.5
+# So long a look at keys may take: the machine may be slow.
+_FETCH_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Watched(httpx2.AsyncBaseTransport):
-    """Reads keys and notes why: `hasty` are readings while the kept copy was still fresh, so for an unknown kid."""
+    """Reads keys and notes why: `hasty` are readings while the kept copy was still fresh, so for an unknown kid.
 
-    moments: list[float] = field(default_factory=list)
+    What was read is as old as the question: the answer may have lain about for a while.
+    """
+
+    readings: list[tuple[float, float]] = field(default_factory=list)  # when it was asked, when it was answered
     hasty: int = 0
     seen: dict[str, float] = field(default_factory=dict)  # kid -> when it was first read here
     most: int = 0  # keys at once
@@ -37,14 +40,14 @@ class Watched(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Pass a request on."""
-        is_keys = request.url.path.endswith("/jwks")
-        if is_keys and self.moments and time.time() - self.moments[-1] < _AHEAD * JWKS_SECONDS:
+        is_keys, asked = request.url.path.endswith("/jwks"), time.time()
+        if is_keys and self.readings and asked - self.readings[-1][0] < _AHEAD * JWKS_SECONDS:
             self.hasty += 1
         async with httpx2.AsyncHTTPTransport(verify=False) as transport:
             response = await transport.handle_async_request(request)
             content = await response.aread()
         if is_keys:
-            self.moments.append(time.time())
+            self.readings.append((asked, time.time()))
             if response.status_code == 200:
                 self._look_at(json.loads(content)["keys"])
         return httpx2.Response(response.status_code, headers=response.headers, content=content)
@@ -52,7 +55,11 @@ class Watched(httpx2.AsyncBaseTransport):
     def _look_at(self, keys: Sequence[Mapping[str, Any]]) -> None:
         self.most = max(self.most, len(keys))
         for key in keys:
-            self.seen.setdefault(key["kid"], self.moments[-1])
+            self.seen.setdefault(key["kid"], self.readings[-1][1])
+
+    def had_fresh_copy(self, at: float) -> bool:
+        """Whether keys were at hand at this time that were no older than the server allows."""
+        return any(answered < at < asked + JWKS_SECONDS for asked, answered in self.readings)
 
 
 @dataclass(slots=True)
@@ -68,10 +75,10 @@ class Foreign:
     async def verify(self, token: str, audience: str) -> None:
         """Raises `jwt.InvalidTokenError`."""
         async with self._reading:
-            if time.time() >= self.fresh_until:
+            if (asked := time.time()) >= self.fresh_until:
                 answer = await self.http.get(f"{self.issuer}/jwks")
                 self.keys = {str(key.key_id): key for key in jwt.PyJWKSet.from_dict(answer.json()).keys}
-                self.fresh_until = time.time() + JWKS_SECONDS
+                self.fresh_until = asked + JWKS_SECONDS
         header = jwt.get_unverified_header(token)
         key = self.keys.get(header["kid"])
         if key is None:
@@ -96,7 +103,7 @@ class Jury:
 
     def __post_init__(self) -> None:
         # Nothing is remembered of a token: each check is a check of its signature.
-        policy = CachePolicy(min_ttl=0, refresh_ahead=_AHEAD)
+        policy = CachePolicy(min_ttl=0, refresh_ahead=_AHEAD, timeout=_FETCH_SECONDS)
         self.patient = Verifier(self._rules, transport=self.watched, cache_policy=policy, remembered_tokens=0)
         self.foreign = Foreign(self.issuer, self.http)
 
@@ -121,15 +128,12 @@ class Jury:
         await self._check_by_others(token, audience)
 
     async def look_again(self) -> int:
-        """Check everything that is still valid once more; return how many tokens that were."""
+        """Check everything that is still valid once more; return how many tokens were, also after it."""
         now = time.time()
-        self.issued = [issued for issued in self.issued if issued[0] > now + _REST_SECONDS]
+        self.issued = [issued for issued in self.issued if issued[0] > now]
         checked = 0
         afresh: set[str] = set()
-        for expiry, token, audience in list(self.issued):
-            if expiry <= time.time() + _REST_SECONDS:
-                continue
-            checked += 1
+        for _, token, audience in list(self.issued):
             if audience == self.issuer:
                 await self._check(token)
                 kid = str(jwt.get_unverified_header(token)["kid"])
@@ -138,14 +142,20 @@ class Jury:
                     await self._check_afresh(token)
             else:
                 await self._check_by_others(token, audience)
+            checked += is_valid(token)
         return checked
 
     @property
     def leads(self) -> list[float]:
-        """Return for how long each key was known to the patient verifier before it signed; of later keys alone."""
-        first = self.watched.moments[0]
+        """Return for how long each key was known to the patient verifier before it signed.
+
+        Of keys alone that were not there from the beginning, and that signed while its copy was fresh.
+        """
+        _, first = self.watched.readings[0]
         return [
-            self.kids[kid] - known for kid, known in self.watched.seen.items() if kid in self.kids and known > first
+            signed - self.watched.seen.get(kid, signed)
+            for kid, signed in self.kids.items()
+            if self.watched.seen.get(kid, signed) > first and self.watched.had_fresh_copy(signed)
         ]
 
     async def _check(self, token: str) -> None:
@@ -153,21 +163,29 @@ class Jury:
         await self._check_by_others(token, self.issuer)
 
     async def _check_afresh(self, token: str) -> None:
-        await self._check_with(Verifier(self._rules), token, "fresh keys")
+        policy = CachePolicy(timeout=_FETCH_SECONDS)
+        await self._check_with(Verifier(self._rules, cache_policy=policy), token, "fresh keys")
 
     async def _check_with(self, verifier: Verifier, token: str, whose: str) -> None:
         self.checks += 1
         try:
             await verifier.verify(token)
         except (TokenError, KeysUnavailable) as error:
-            self.refused.append(f"{whose}: {error!r}")
+            if is_valid(token):
+                self.refused.append(f"{whose}: {error!r}")
 
     async def _check_by_others(self, token: str, audience: str) -> None:
         self.checks += 1
         try:
             await self.foreign.verify(token, audience)
         except (jwt.InvalidTokenError, httpx2.HTTPError) as error:
-            self.refused.append(f"PyJWT: {error!r}")
+            if is_valid(token):
+                self.refused.append(f"PyJWT: {error!r}")
+
+
+def is_valid(token: str) -> bool:
+    """Whether it has not ended yet: on a busy machine it may end while somebody looks at it."""
+    return time.time() < _expiry(token)
 
 
 def _expiry(token: str) -> float:

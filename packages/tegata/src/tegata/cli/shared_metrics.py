@@ -17,14 +17,15 @@ from typing import IO
 from tegata.telemetry.metrics import Sample, Source, as_json, from_json
 
 MOST_WORKERS = 64
-_PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0  # with another process
 
 
 class SharedMetrics:
     """Implements `telemetry.metrics.Workers` for processes that were given the same directory (mode 0700)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._directory = directory
+        self._patience = patience_seconds
         self._own: Source = tuple
         self._number = ""
         self._lock: IO[str] | None = None
@@ -77,7 +78,7 @@ class SharedMetrics:
     async def _ask(self, number: str) -> list[Sample] | None:
         """Return another process's samples; None if it is gone, or does not answer in time."""
         with suppress(OSError, ValueError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience):
                 reader, writer = await asyncio.open_unix_connection(self._socket(number))
                 try:
                     return from_json(json.loads(await reader.read()))

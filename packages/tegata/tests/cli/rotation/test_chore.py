@@ -27,7 +27,7 @@ class Slow:
     asked, may_answer = threading.Event(), threading.Event()
     def make(self, request):
         self.asked.set()
-        assert self.may_answer.wait(30)
+        assert self.may_answer.wait(60)
         return "key-2"
     def check(self, key): return True
     def revoke(self, key): pass
@@ -60,7 +60,7 @@ async def test_a_chore_that_is_cancelled_ends_what_it_is_at_and_begins_nothing_n
 
     rotations = Rotations(settings)
     running = asyncio.create_task(rotations.do())
-    assert await asyncio.to_thread(slow_provider.slow.asked.wait, 30)
+    assert await asyncio.to_thread(slow_provider.slow.asked.wait, 60)
     running.cancel()
     await asyncio.sleep(0)
     with capture_logs() as logs:

@@ -35,7 +35,7 @@ def made(place: Place, gate: Gate) -> Place:
 
 def worked_once(place: Place, **changed: str) -> tuple[int, list[dict[str, Any]]]:
     process = place.start("worker", "--once", **changed)
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=120)
     return process.returncode, [json.loads(line) for line in said.splitlines()]
 
 
@@ -122,6 +122,8 @@ def test_a_worker_killed_while_the_database_changes_the_password_loses_nothing(m
             process.send_signal(signal.SIGKILL)
             process.communicate()
         holder.rollback()
+        # The server ends what the dead one has asked for.
+        made.wait_for(b"select count(*) from pg_stat_activity where usename = 'rotator'", [(0,)])
     began = made.store.labels("database").unfinished
     assert made.logs_in(before)
     forget_the_dead(made)
@@ -134,7 +136,7 @@ def test_of_two_workers_one_rotates(made: Place) -> None:
     made.age("database", 31)
     versions = set(made.store.labels("database").versions)
     processes = [made.start("worker", "--once") for _ in range(2)]
-    said = [process.communicate(timeout=90)[0] for process in processes]
+    said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     lines = [json.loads(line) for text in said for line in text.splitlines()]
     assert len(told(lines, "secret_rotated")) == 1
@@ -149,7 +151,7 @@ def test_a_command_beside_a_worker_waits_for_nobody_and_breaks_nothing(made: Pla
         assert gate.holds.wait(60)
         busy = made.run("secrets", "rotate", "database")
         gate.open()
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             process.kill()
@@ -189,7 +191,7 @@ def test_a_worker_outlives_the_rotation_of_its_own_login(made: Place) -> None:
         done = b"select status::text from tegata_jobs.procrastinate_jobs where args ->> 'timestamp' = '1'"
         made.wait_for(done, [("succeeded",)])
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             process.kill()
@@ -202,6 +204,6 @@ def test_a_document_that_is_wrong_ends_the_worker_at_once(place: Place) -> None:
     document = place.directory.parent / "rotation.yaml"
     document.write_text("apiVersion: tegata.dev/v1\nkind: RotatedSecret\nmetadata: {name: x}\nspec: {strategy: y}\n")
     process = place.start("worker", TEGATA_ROTATION_FILE=str(document))
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 2, said
     assert f"{document}:4: RotatedSecret x: spec" in said

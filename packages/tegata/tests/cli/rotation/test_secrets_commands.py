@@ -108,7 +108,7 @@ def test_each_access_and_change_is_a_line_on_standard_error_without_a_value(plac
 def test_a_command_that_logs_in_with_a_secret_tells_of_that_access(place: Place) -> None:
     assert place.run("secrets", "create", "maintenance-database", "--at", place.address).exit_code == 0
     words = [str(TEGATA), "keys", "list", "--tenant", "nobody"]
-    done = run_to_its_end(words, env=place.environment(), timeout=60)
+    done = run_to_its_end(words, env=place.environment(), timeout=120)
     assert "there is no tenant nobody" in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if " secret.read " in line]
     assert f" secret=file:{place.directory}/maintenance " in line
@@ -236,7 +236,7 @@ def test_rollback_asks_at_a_terminal(made: Place, answer: str, status: int) -> N
             text=True,
         )
         os.write(outside, answer.encode())
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     finally:
         os.close(outside)
         os.close(inside)
