@@ -99,9 +99,9 @@ async def test_plain_http_is_refused_even_on_loopback_unless_allowed(server):
 
 async def test_https_checks_the_certificate_of_the_server(fetcher):
     assert "Connect" in await failure(fetcher, "https://127.0.0.1:1/doc")
-    assert fetcher._tls is not None
-    assert fetcher._tls.check_hostname
-    assert fetcher._tls.verify_mode == ssl.CERT_REQUIRED
+    assert fetcher._outgoing.tls is not None
+    assert fetcher._outgoing.tls.check_hostname
+    assert fetcher._outgoing.tls.verify_mode == ssl.CERT_REQUIRED
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"])

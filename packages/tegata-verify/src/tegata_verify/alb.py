@@ -15,10 +15,11 @@ from typing import Any
 
 from tegata_verify.alb_keys import AlbKeyPolicy, AlbKeys
 from tegata_verify.alb_tokens import UnverifiedData, check_data_signature, parse_claims, parse_data, parse_key_name
-from tegata_verify.documents import DocumentFetcher, TransportFactory
+from tegata_verify.documents import DocumentFetcher
 from tegata_verify.errors import InvalidRequest, MissingToken, Reason, TokenError
 from tegata_verify.issuers import check_url
 from tegata_verify.keys import Clock
+from tegata_verify.outgoing import TransportFactory
 from tegata_verify.peers import Network, is_peer_of, parse_networks
 from tegata_verify.presented import PresentedToken, Scheme
 from tegata_verify.principal import Principal, freeze

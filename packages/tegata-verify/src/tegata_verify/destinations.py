@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import httpx2
@@ -78,25 +79,32 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request to an address that was looked at. Raises `ForbiddenDestination`."""
-        host = request.url.host
-        pinned = httpx2.Request(
-            request.method,
-            request.url.copy_with(host=await self._choose(host)),
-            headers=request.headers,  # the Host header is in here already, with the name
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": host},
-        )
-        return await self._inner.handle_async_request(pinned)
+        *others, last = await self._choose(request.url.host)
+        for address in others:
+            # Nothing has been sent where there was no connection: a host may have an address that is out of reach.
+            with suppress(httpx2.ConnectError):
+                return await self._inner.handle_async_request(_pin(request, address))
+        return await self._inner.handle_async_request(_pin(request, last))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
 
-    async def _choose(self, host: str) -> str:
+    async def _choose(self, host: str) -> Sequence[str]:
         addresses = [text.partition("%")[0] for text in await self._resolve(host)]
         kinds = set(map(classify, addresses))
         if kinds != {Kind.PUBLIC}:
             allowed = {Kind.PUBLIC} | set(map(classify, await self._resolve(self._vouching_host)))
             if not kinds or not kinds <= allowed - {Kind.FORBIDDEN}:
                 raise ForbiddenDestination("the document names a host with an address that is not public")
-        return addresses[0]
+        return addresses
+
+
+def _pin(request: httpx2.Request, address: str) -> httpx2.Request:
+    return httpx2.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,  # the Host header is in here already, with the name
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )

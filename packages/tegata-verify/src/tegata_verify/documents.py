@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from tegata_verify.destinations import GuardedTransport
-from tegata_verify.issuers import check_url, is_loopback
+from tegata_verify.issuers import check_url
+from tegata_verify.outgoing import Outgoing, TransportFactory
 from tegata_verify.strict_json import MalformedJson, parse_json_object
-
-TransportFactory = Callable[[], httpx2.AsyncBaseTransport]
 
 _MAX_AGE = re.compile(r"max-age=\"?(\d{1,10})", re.IGNORECASE)
 _NOT_KEPT = re.compile(r"\b(?:no-store|no-cache)\b", re.IGNORECASE)
@@ -50,11 +45,7 @@ class Document:
 
 
 class DocumentFetcher:
-    """Makes one HTTP request at a time and keeps nothing but the TLS context.
-
-    A client lives for one fetch: fetches are minutes apart, so a kept connection would be closed by then, and nothing
-    has to be shut down nor is bound to an event loop.
-    """
+    """Makes one HTTP request at a time, with a client for each of them."""
 
     def __init__(
         self,
@@ -64,11 +55,12 @@ class DocumentFetcher:
         max_bytes: int = 256 * 1024,
         allow_loopback_http: bool = False,
     ) -> None:
-        self._transport = transport
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
         self._allow_loopback_http = allow_loopback_http
-        self._tls: ssl.SSLContext | None = None
+        self._outgoing = Outgoing(
+            transport=transport, timeout_seconds=timeout_seconds, allow_loopback_http=allow_loopback_http
+        )
 
     async def fetch(self, url: str, *, etag: str | None = None, named_by: str | None = None) -> Document:
         """Return the JSON object at `url`. Raises `FetchFailed` for whatever else happens.
@@ -103,7 +95,8 @@ class DocumentFetcher:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         if etag is not None:
             headers["If-None-Match"] = etag
-        async with await self._client(url, named_by) as client, client.stream("GET", url, headers=headers) as response:
+        client = await self._outgoing.client(url, named_by=named_by)
+        async with client, client.stream("GET", url, headers=headers) as response:
             max_age = find_max_age(response.headers)
             if response.status_code == 304 and etag is not None:
                 return Body(None, etag, max_age)
@@ -120,38 +113,6 @@ class DocumentFetcher:
             if len(body) > self._max_bytes:
                 raise FetchFailed(f"more than {self._max_bytes} bytes")
         return bytes(body)
-
-    async def _client(self, url: str, named_by: str | None) -> httpx2.AsyncClient:
-        if self._transport is not None:
-            return httpx2.AsyncClient(transport=self._transport(), follow_redirects=False, trust_env=False)
-        parts = urlsplit(url)
-        if parts.scheme == "https" and self._tls is None:
-            # Reading the certificate store takes tens of milliseconds: not on the event loop.
-            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
-        # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
-        tls = self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        guarded = self.guard(parts, named_by, tls)
-        if guarded is not None:
-            return httpx2.AsyncClient(
-                transport=guarded, follow_redirects=False, timeout=self._timeout_seconds, trust_env=False
-            )
-        return httpx2.AsyncClient(
-            verify=tls,
-            follow_redirects=False,
-            timeout=self._timeout_seconds,
-            trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
-        )
-
-    def guard(self, parts: SplitResult, named_by: str | None, tls: ssl.SSLContext) -> GuardedTransport | None:
-        """Return a transport that looks where it goes, None where the address is as good as a configured one."""
-        host, naming_host = parts.hostname, urlsplit(named_by or "").hostname
-        if not host or not naming_host or host == naming_host:
-            return None
-        if self._allow_loopback_http and is_loopback(parts):
-            return None
-        if not proxy_bypass(host) and getproxies().keys() & {"https", "all"}:
-            return None  # the environment's proxy makes the connection, and decides where it may lead
-        return GuardedTransport(httpx2.AsyncHTTPTransport(verify=tls, trust_env=False), naming_host)
 
 
 def find_max_age(headers: httpx2.Headers) -> int | None:

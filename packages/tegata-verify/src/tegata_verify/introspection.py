@@ -15,11 +15,11 @@ from typing import Any
 
 from tegata_verify.claims import numeric_date
 from tegata_verify.client.authentication import ClientAuthentication
-from tegata_verify.documents import TransportFactory
 from tegata_verify.errors import KeysUnavailable, Reason, TokenError
 from tegata_verify.introspection_endpoint import IntrospectionEndpoint, Limits, NoAnswer
 from tegata_verify.issuers import Generic
 from tegata_verify.keys import Clock, is_within
+from tegata_verify.outgoing import TransportFactory
 from tegata_verify.principal import Principal, build_principal
 from tegata_verify.single_flight import SingleFlight
 from tegata_verify.tokens import VerifiedClaims, check_claims

@@ -7,15 +7,16 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx2
 
 from tegata_verify.client.authentication import Addressee, ClientAuthentication, Proof
 from tegata_verify.client.wire import find_retry_after
-from tegata_verify.documents import DocumentFetcher, FetchFailed, TransportFactory
-from tegata_verify.issuers import Generic, check_url, is_loopback
+from tegata_verify.documents import DocumentFetcher, FetchFailed
+from tegata_verify.issuers import Generic, check_url
 from tegata_verify.keys import Clock, is_within
+from tegata_verify.outgoing import Outgoing, TransportFactory
 from tegata_verify.single_flight import SingleFlight
 from tegata_verify.strict_json import MalformedJson, parse_json_object
 
@@ -67,8 +68,12 @@ class IntrospectionEndpoint:
         self._authentication = authentication
         self._url = url
         self._limits = limits
-        self._transport = transport
         self._clock = clock
+        self._outgoing = Outgoing(
+            transport=transport,
+            timeout_seconds=limits.timeout_seconds,
+            allow_loopback_http=rules.allow_loopback_http,
+        )
         self._fetcher = DocumentFetcher(
             transport=transport,
             timeout_seconds=limits.timeout_seconds,
@@ -77,7 +82,6 @@ class IntrospectionEndpoint:
         )
         self._discovered: tuple[str, float] | None = None
         self._discovery: SingleFlight[None, str] = SingleFlight()
-        self._tls: ssl.SSLContext | None = None
 
     async def ask(self, token: str) -> Mapping[str, Any]:
         """Return the answer, in which `active` is True or False. Raises `NoAnswer`. RFC 7662 §2.1, §2.2."""
@@ -100,7 +104,9 @@ class IntrospectionEndpoint:
         addressee = Addressee(self._rules.issuer, url, self._clock())
         proof = await asyncio.to_thread(self._authentication.prove, addressee)
         fields = [("token", token), ("token_type_hint", "access_token"), *proof.fields]
-        async with await self._client(url, tls) as client:
+        # What the metadata named gets a token and our credentials: it may lead no further than the keys' address.
+        named_by = self._rules.metadata_url if self._url is None else None
+        async with await self._outgoing.client(url, named_by=named_by, tls=tls) as client:
             return await self._exchange(client, url, fields, proof)
 
     async def _exchange(
@@ -152,28 +158,6 @@ class IntrospectionEndpoint:
         check_url(found, allow_loopback_http=self._rules.allow_loopback_http, what="introspection endpoint")
         self._discovered = found, self._clock()
         return found
-
-    async def _client(self, url: str, tls: ssl.SSLContext | None) -> httpx2.AsyncClient:
-        if self._transport is not None:
-            return httpx2.AsyncClient(transport=self._transport(), follow_redirects=False, trust_env=False)
-        parts = urlsplit(url)
-        if tls is None and parts.scheme == "https" and self._tls is None:
-            # Reading the certificate store takes tens of milliseconds: not on the event loop.
-            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
-        # Plain http needs no certificates; a context without any costs nothing and would refuse every server.
-        context = tls or self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # What the metadata named gets a token and our credentials: it may lead no further than the keys' address.
-        guarded = self._fetcher.guard(parts, self._rules.metadata_url if self._url is None else None, context)
-        if guarded is not None:
-            return httpx2.AsyncClient(
-                transport=guarded, follow_redirects=False, timeout=self._limits.timeout_seconds, trust_env=False
-            )
-        return httpx2.AsyncClient(
-            verify=context,
-            follow_redirects=False,
-            timeout=self._limits.timeout_seconds,
-            trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
-        )
 
 
 def _parse(body: bytes) -> Mapping[str, Any]:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from tegata_verify.claims import numeric_date
-from tegata_verify.documents import DocumentFetcher, TransportFactory
+from tegata_verify.documents import DocumentFetcher
 from tegata_verify.errors import Reason, TokenError
 from tegata_verify.issuers import Generic
 from tegata_verify.jwks import VerificationKey
 from tegata_verify.keys import CachePolicy, Clock, JwksCache
 from tegata_verify.memory import TokenMemory
+from tegata_verify.outgoing import TransportFactory
 from tegata_verify.principal import Principal, build_principal
 from tegata_verify.tokens import (
     UnverifiedToken,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from tegata_verify.binding import refuse_bound
-from tegata_verify.documents import TransportFactory
 from tegata_verify.issuers import Generic
 from tegata_verify.keys import CachePolicy, Clock
+from tegata_verify.outgoing import TransportFactory
 from tegata_verify.principal import Principal
 from tegata_verify.verification import Trusting, Verification
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import jwt
 import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -20,6 +22,7 @@ from tegata_verify.client import (
 from .conftest import PATIENT
 
 ODD = "a:b c+d%é"
+COMPRESSED = gzip.compress(b'{"access_token": "a", "token_type": "Bearer"}', mtime=0)
 
 
 def test_a_secret_goes_into_the_header_form_encoded(stand_in):
@@ -147,8 +150,9 @@ def test_plain_http_is_for_loopback_alone_and_only_when_asked_for(url):
         ({"document": {"access_token": "a\r\nX-Evil: 1", "token_type": "Bearer"}}, Obstacle.BAD_ANSWER),
         ({"document": {"access_token": "a" * 20_000, "token_type": "Bearer"}}, Obstacle.BAD_ANSWER),
         ({"body": b" " * 70_000}, Obstacle.BAD_ANSWER),
+        ({"body": COMPRESSED, "headers": {"Content-Encoding": "gzip"}}, Obstacle.BAD_ANSWER),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_what_is_no_token_is_an_error_that_says_no_secret(stand_in, said, answer, obstacle, caplog):
     caplog.set_level("DEBUG")

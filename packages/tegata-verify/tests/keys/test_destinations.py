@@ -23,18 +23,21 @@ NAMES = {
 
 
 class Reached(httpx2.AsyncBaseTransport):
-    """Notes where a request was going."""
+    """Notes where a request was going; `away` are the addresses that nobody answers at."""
 
-    def __init__(self) -> None:
+    def __init__(self, away=()) -> None:
         self.requests: list[httpx2.Request] = []
+        self.away = away
 
     async def handle_async_request(self, request):
         self.requests.append(request)
+        if request.url.host in self.away:
+            raise httpx2.ConnectError("nobody is there")
         return httpx2.Response(200)
 
 
-async def reach(host, vouching_host):
-    inner, asked = Reached(), []
+async def reach(host, vouching_host, away=()):
+    inner, asked = Reached(away), []
 
     async def resolve(name):
         asked.append(name)
@@ -44,7 +47,7 @@ async def reach(host, vouching_host):
     async with httpx2.AsyncClient(transport=guarded) as client:
         await client.get(f"https://{host}/jwks")
     assert asked.count(host.strip("[]")) == 1, "a second answer of the DNS could be another"
-    return inner.requests[0]
+    return inner.requests[-1]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,14 @@ async def test_an_address_that_was_looked_at_is_the_one_that_is_reached(host, vo
     assert request.url.host == NAMES[host][0]
     assert request.headers["host"] == host
     assert request.extensions["sni_hostname"] == host
+
+
+async def test_where_one_address_is_out_of_reach_the_next_is_asked():
+    request = await reach("keys.example", "id.example", away=["8.8.4.4"])
+    assert request.url.host == "2606:4700::1111"
+    assert (request.headers["host"], request.extensions["sni_hostname"]) == ("keys.example", "keys.example")
+    with pytest.raises(httpx2.ConnectError):
+        await reach("keys.example", "id.example", away=NAMES["keys.example"])
 
 
 @pytest.mark.parametrize(

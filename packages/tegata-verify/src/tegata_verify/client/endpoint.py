@@ -13,7 +13,7 @@ from tegata_verify.client.authentication import Addressee, ClientAuthentication,
 from tegata_verify.client.dpop import DpopKey
 from tegata_verify.client.errors import Obstacle, TokenUnavailable
 from tegata_verify.client.records import AccessToken, HiddenText, TokenPolicy
-from tegata_verify.client.wire import Answer, SyncTransportFactory, Wire, find_retry_after
+from tegata_verify.client.wire import Answer, Request, SyncTransportFactory, Wire, find_retry_after
 from tegata_verify.issuers import check_url
 
 _DISCOVERY_KEPT_SECONDS = 3600
@@ -61,7 +61,12 @@ class TokenEndpoint:
         self.authentication = authentication
         self.dpop = dpop
         self._clock = clock
-        self._wire = Wire(transport=transport, timeout_seconds=policy.timeout, max_bytes=policy.max_bytes)
+        self._wire = Wire(
+            transport=transport,
+            timeout_seconds=policy.timeout,
+            max_bytes=policy.max_bytes,
+            allow_loopback_http=self.server.allow_loopback_http,
+        )
         self._discovered: tuple[str, float] | None = None
 
     @property
@@ -87,7 +92,9 @@ class TokenEndpoint:
         headers = dict(proof.headers)
         if self.dpop is not None:
             headers["DPoP"] = self.dpop.prove("POST", url, now=self._clock())
-        return self._wire.post(url, self._tls(), [*fields, *proof.fields], headers)
+        # What the metadata named gets our credentials: it may lead no further than the address of the keys.
+        named_by = self.server.metadata_url if self.server.token_endpoint is None else None
+        return self._wire.post(Request("POST", url, self._tls(), named_by, headers), [*fields, *proof.fields])
 
     def _prove(self, url: str) -> Proof:
         return self.authentication.prove(Addressee(self.server.issuer, url, self._clock()))

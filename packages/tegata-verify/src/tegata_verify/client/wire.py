@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import ssl
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx2
 
 from tegata_verify.client.errors import Obstacle, TokenUnavailable
-from tegata_verify.issuers import is_loopback
+from tegata_verify.destinations import ForbiddenDestination
+from tegata_verify.outgoing import Outgoing
 from tegata_verify.strict_json import MalformedJson, parse_json_object
 
 SyncTransportFactory = Callable[[], httpx2.BaseTransport]
@@ -36,80 +37,117 @@ class Answer:
         raise TokenUnavailable(Obstacle.BAD_ANSWER, f"status {self.status} without a JSON object")
 
 
-class Wire:
-    """Makes requests. A client lives for one of them: they are minutes apart, and nothing has to be closed then.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. `named_by` is the document that named the address, None for one that was configured."""
 
+    method: str
+    url: str
+    tls: ssl.SSLContext | None
+    named_by: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+
+class Wire:
+    """Makes requests, each in an event loop of its own: the thread that calls has none, and waits for the answer.
+
+    So the rules of where to go and for how long are those by which keys are fetched (`tegata_verify.outgoing`).
     `transport` is for proxies of your own and for tests; `tls` is the TLS context, None for the usual one.
     """
 
-    def __init__(self, *, transport: SyncTransportFactory | None, timeout_seconds: float, max_bytes: int) -> None:
-        self._transport = transport
+    def __init__(
+        self,
+        *,
+        transport: SyncTransportFactory | None,
+        timeout_seconds: float,
+        max_bytes: int,
+        allow_loopback_http: bool = False,
+    ) -> None:
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
-        self._default_tls: ssl.SSLContext | None = None
+        self._outgoing = Outgoing(
+            transport=None if transport is None else lambda: _Sync(transport()),
+            timeout_seconds=timeout_seconds,
+            allow_loopback_http=allow_loopback_http,
+        )
 
     def get(self, url: str, tls: ssl.SSLContext | None) -> Answer:
         """Fetch a document. Raises `TokenUnavailable`."""
-        return self._send("GET", url, tls, {}, None)
+        return self._send(Request("GET", url, tls))
 
-    def post(
-        self, url: str, tls: ssl.SSLContext | None, fields: list[tuple[str, str]], headers: Mapping[str, str]
-    ) -> Answer:
+    def post(self, request: Request, fields: list[tuple[str, str]]) -> Answer:
         """Send a form. Raises `TokenUnavailable`."""
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._send("POST", url, tls, {**headers, **form}, urlencode(fields).encode())
+        headers = {**request.headers, **form}
+        return self._send(replace(request, headers=headers, content=urlencode(fields).encode()))
 
-    def _send(
-        self, method: str, url: str, tls: ssl.SSLContext | None, headers: Mapping[str, str], content: bytes | None
-    ) -> Answer:
-        # Compressed answers could unfold far beyond the size cap. Errors leave here as values without a context: the
-        # client's own exceptions hold the request, and with it the client's credentials.
-        sent = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+    def _send(self, request: Request) -> Answer:
+        # Errors leave here as values without a context: the client's own exceptions hold the request, and with it the
+        # client's credentials.
         try:
-            with (
-                self._client(url, tls) as client,
-                client.stream(method, url, headers=sent, content=content) as response,
-            ):
-                return Answer(response.status_code, response.headers, self._read(response))
-        except httpx2.TimeoutException:
+            return asyncio.run(self._exchange(request))
+        except (TimeoutError, httpx2.TimeoutException):
             trouble = TokenUnavailable(Obstacle.TIMEOUT, f"no answer within {self._timeout_seconds:g} s")
+        except ForbiddenDestination as error:
+            trouble = TokenUnavailable(Obstacle.BAD_ANSWER, str(error))
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             trouble = TokenUnavailable(Obstacle.UNAVAILABLE, type(error).__name__)
         except (httpx2.InvalidURL, ValueError) as error:
             trouble = TokenUnavailable(Obstacle.NOT_CONFIGURED, type(error).__name__)
         raise trouble
 
-    def _read(self, response: httpx2.Response) -> bytes:
-        # The client's timeouts start again with each byte; this one bounds the whole answer.
-        until = time.monotonic() + self._timeout_seconds
+    async def _exchange(self, request: Request) -> Answer:
+        # Compressed answers could unfold far beyond the size cap.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
+        # The client's timeouts start again with each byte; this one bounds the whole exchange.
+        async with asyncio.timeout(self._timeout_seconds):
+            client = await self._outgoing.client(request.url, named_by=request.named_by, tls=request.tls)
+            async with (
+                client,
+                client.stream(request.method, request.url, headers=headers, content=request.content) as response,
+            ):
+                return Answer(response.status_code, response.headers, await self._read(response))
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise TokenUnavailable(Obstacle.BAD_ANSWER, "a compressed answer")
         body = bytearray()
-        for chunk in response.iter_raw():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > self._max_bytes:
                 raise TokenUnavailable(Obstacle.BAD_ANSWER, f"more than {self._max_bytes} bytes")
-            if time.monotonic() > until:
-                raise TokenUnavailable(Obstacle.TIMEOUT, f"no answer within {self._timeout_seconds:g} s")
         return bytes(body)
 
-    def _client(self, url: str, tls: ssl.SSLContext | None) -> httpx2.Client:
-        if self._transport is not None:
-            return httpx2.Client(transport=self._transport(), trust_env=False)
-        parts = urlsplit(url)
-        return httpx2.Client(
-            verify=self._context(parts.scheme, tls),
-            follow_redirects=False,
-            timeout=self._timeout_seconds,
-            trust_env=not is_loopback(parts),  # an outgoing proxy knows nothing of this machine's loopback
-        )
 
-    def _context(self, scheme: str, tls: ssl.SSLContext | None) -> ssl.SSLContext:
-        if tls is not None:
-            return tls
-        if scheme != "https":
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without certificates: it would refuse every server
-        if self._default_tls is None:
-            self._default_tls = httpx2.create_ssl_context()
-        return self._default_tls
+class _Sync(httpx2.AsyncBaseTransport):
+    """A transport that blocks, in the place of one that does not: nothing else runs in the loop that it stops."""
+
+    def __init__(self, inner: httpx2.BaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await request.aread()
+        response = self._inner.handle_request(request)
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _SyncChunks(response.stream)
+        return response
+
+    async def aclose(self) -> None:
+        self._inner.close()
+
+
+class _SyncChunks(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.SyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._inner:
+            yield chunk
+            await asyncio.sleep(0)  # where a timeout may end it
+
+    async def aclose(self) -> None:
+        self._inner.close()
 
 
 def find_retry_after(headers: httpx2.Headers, now: float) -> float | None:
