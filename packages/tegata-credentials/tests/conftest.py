@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -20,6 +19,8 @@ from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import QuickPostgres, fastest_directory
 from tegata_credentials.testing import Endpoint, Laboratory, server_settings
 from tegata_credentials.testing.secrets_manager import StandIn
+
+from .closing import until_connections_are_closed
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 
@@ -109,7 +110,7 @@ async def database(
     writer.create_role("app")
     laboratory.map_role("app")
     yield writer
-    await asyncio.sleep(0.2)
+    await until_connections_are_closed()
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ async def test_at_the_end_of_an_engines_life_nothing_of_it_is_left(in_the_cloud,
         await use(kept)
     with psycopg.connect(database.socket.psycopg_conninfo(), autocommit=True) as connection:
         left = "select count(*) from pg_stat_activity where usename = 'app'"
-        for _ in range(100):  # the server needs a moment to notice
+        for _ in range(1200):  # the server needs a moment to notice
             if connection.execute(left).fetchone() == (0,):
                 break
             await asyncio.sleep(0.05)

@@ -6,11 +6,9 @@ are other machines. The certificate names the first of them only.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import ipaddress
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -33,6 +31,9 @@ from tegata_credentials.asyncpg import connect as asyncpg_connect
 from tegata_credentials.asyncpg import create_pool
 from tegata_credentials.psycopg import async_pool, connect, connect_async, pool
 from tegata_credentials.sqlalchemy import create_async_engine, create_engine
+from tegata_credentials.testing import free_port
+
+from ..closing import until_connections_are_closed  # noqa: TID252 - tests are no installed package
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 ELSEWHERE = "127.1"
@@ -106,9 +107,7 @@ class Server:
 
 
 def start(bindir: Path | None, directory: Path, authority: Authority, *, tls: bool) -> tuple[QuickPostgres, Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     rules = directory / "pg_hba.conf"
     rules.write_text("local all postgres trust\nhost all app,app_a,app_b 127.0.0.0/8 scram-sha-256\n")
     rules.chmod(0o644)
@@ -226,7 +225,7 @@ def clean(clean_environment: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all tests: asyncpg lets a TLS connection close by itself, after the test."""
     yield
-    await asyncio.sleep(0.2)
+    await until_connections_are_closed()
 
 
 @dataclass(frozen=True)
@@ -275,7 +274,7 @@ async def by_psycopg_async(url: str, source: TokenSource, **options: Any) -> str
 
 async def by_psycopg_async_pool(url: str, source: TokenSource, **options: Any) -> str:
     made = async_pool(url, password=source, min_size=1, max_size=2, open=False, reconnect_timeout=0.1, **options)
-    async with made, made.connection(timeout=20.0) as connection:
+    async with made, made.connection(timeout=60.0) as connection:
         return (await (await connection.execute(USER_QUERY)).fetchone())[0]
 
 
@@ -286,7 +285,7 @@ def by_psycopg(url: str, source: SyncTokenSource, **options: Any) -> str:
 
 def by_psycopg_pool(url: str, source: SyncTokenSource, **options: Any) -> str:
     made = pool(url, password=source, min_size=1, max_size=2, open=False, reconnect_timeout=0.1, **options)
-    with made, made.connection(timeout=20.0) as connection:
+    with made, made.connection(timeout=60.0) as connection:
         return connection.execute(USER_QUERY).fetchone()[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
 
@@ -95,8 +96,11 @@ def test_the_log_of_a_psycopg_pool_shows_nothing(server, identity, secret, caplo
     server.set_password("right")
     made = pool(server.url(), password=identity.sync_source(), min_size=1, open=False, reconnect_timeout=0.1)
     made.open()
+    latest = time.monotonic() + 60
+    while "password authentication failed" not in caplog.text and time.monotonic() < latest:
+        time.sleep(0.01)
     with pytest.raises(PoolTimeout) as caught:
-        made.wait(timeout=0.5)
+        made.wait(timeout=0.1)
     made.close()
     assert "password authentication failed" in caplog.text
     assert_unseen(everything_about(caught.value) + repr(made) + repr(vars(made)), caplog)

@@ -17,7 +17,7 @@ def deliver_at_once(times: int, do: Callable[[Step], object]) -> list[Credential
 
     def deliver(_: int) -> None:
         for step in STEPS:
-            barrier.wait(20)
+            barrier.wait(60)
             try:
                 do(step)
             except CredentialError as error:

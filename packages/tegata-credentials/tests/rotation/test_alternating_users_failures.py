@@ -21,6 +21,7 @@ from tegata_credentials.rotation.errors import (
 from tegata_credentials.rotation.postgres import Login, LoginRefused, Place, StatementFailed
 from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
 from tegata_credentials.rotation.postgres.sessions import update_error
+from tegata_credentials.testing import free_port
 from tegata_credentials.token_state import HiddenText
 from tegata_credentials.versions import CURRENT, PENDING
 
@@ -68,14 +69,8 @@ def moved(world, **place):
     return token
 
 
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
-
-
 def test_a_port_where_nobody_listens_is_a_connection_error_and_says_so(world):
-    error = refusal(world, moved(world, port=closed_port()))
+    error = refusal(world, moved(world, port=free_port()))
     assert type(error) is DatabaseConnectionError
     assert "refused" in str(error)
     assert error.still_valid == "the current credential is unchanged and valid"
@@ -212,14 +207,25 @@ def test_a_database_that_is_read_only_is_told_and_completed_later(created):
 
 
 def test_a_role_that_somebody_else_is_changing_is_waited_for_and_then_busy(server, new_world):
-    world = new_world(server, wrap_sessions=lambda _: PsycopgSessions(lock_timeout=0.1, statement_timeout=1.0))
+    class Sessions:
+        """Those of the product, with little patience while somebody has the lock."""
+
+        patience = 60.0
+
+        def open(self, login, place):
+            return PsycopgSessions(lock_timeout=self.patience).open(login, place)
+
+    sessions = Sessions()
+    world = new_world(server, wrap_sessions=lambda _: sessions)
     token = world.announce()
     world.do("createSecret", token)
+    sessions.patience = 0.1
     with psycopg.connect(server.admin.psycopg_conninfo()) as other:
         other.execute(f"alter role \"{world.pair.second}\" valid until 'infinity'")
         error = refusal(world, token)
     assert type(error) is RotationBusy
     assert unchanged(world)
+    sessions.patience = 60.0
     world.rotate(token)
 
 

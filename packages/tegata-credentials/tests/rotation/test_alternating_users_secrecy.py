@@ -133,7 +133,7 @@ def test_whoever_looks_at_the_activity_of_the_server_sees_no_password(server, ne
             asked = "select query from pg_stat_activity where application_name = 'tegata-rotation'"
             seen += [query for (query,) in server.execute(asked)]
         other.rollback()
-        thread.join(20)
+        thread.join(60)
     assert world.document(PENDING)["password"] not in " ".join(seen)
     assert server.lets_in(world.document(PENDING))
 

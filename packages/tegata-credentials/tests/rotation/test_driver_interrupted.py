@@ -55,7 +55,7 @@ def test_of_two_drivers_at_once_one_wins_and_the_other_is_told(scene):
 
     def rotate(number: int) -> str:
         driver = scene.driver()
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             return driver.rotate(NAME).state
         except RotationBusy:

@@ -82,7 +82,7 @@ def ended(act) -> list[BaseException]:
 def test_a_server_that_falls_silent_is_given_up(world, between, act):
     document = world.document()
     login = Login(document["username"], HiddenText(document["password"]))
-    sessions = PsycopgSessions(statement_timeout=0.2)
+    sessions = PsycopgSessions(statement_timeout=2.0)  # enough for the first statement
     with closing(sessions.open(login, Place(HOST, between.port, "postgres"))) as session:
         session.execute("select 1")
         between.keeps.set()

@@ -7,7 +7,6 @@ Over TCP everybody is asked by SCRAM, over the socket the superuser is let in. A
 from __future__ import annotations
 
 import importlib.util
-import socket
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from tegata_credentials.rotation.postgres import Administrator, AlternatingUsers
 from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
 from tegata_credentials.rotation.postgres.setup import setup_statements
 from tegata_credentials.rotation.steps import Rotation
+from tegata_credentials.testing import free_port
 from tegata_credentials.testing.authority import Authority
 from tegata_credentials.testing.version_store import MemoryVersions
 from tegata_credentials.versions import CURRENT, PENDING
@@ -103,9 +103,7 @@ class Server:
 
 def start(version: int, directory: Path, authority: Authority) -> Server:
     """Start a server; that of version 15 can TLS."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     rules = directory / "pg_hba.conf"
     rules.write_text(_RULES)
     rules.chmod(0o644)

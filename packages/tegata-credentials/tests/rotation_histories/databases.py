@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import psycopg
@@ -35,7 +36,10 @@ REST = 310.0  # as long as a client keeps a value, and the longest connection se
 _NUMBERS = itertools.count(1)
 _CHANGE = re.compile(r"set_verifier|alter role", re.IGNORECASE)
 # A replica that follows does so within a millisecond or two; for one that lags nobody waits, to be told so is enough.
-_SESSIONS = PsycopgSessions(lock_timeout=0.2, environ={})
+# Who comes in the middle of another step waits for it in vain; else a server that is busy has all the time it needs, to
+# notice as well that a process is gone which had a lock.
+_SESSIONS = PsycopgSessions(connect_timeout=60, statement_timeout=60.0, lock_timeout=60.0, environ={})
+_IN_THE_MIDDLE = replace(_SESSIONS, lock_timeout=0.2)
 _PROOF = Proof(patience=0.04, pause=0.002)
 
 
@@ -112,7 +116,9 @@ class DatabaseWorld(World):
     # -- what the product is given
 
     def _sessions(self, points: Points) -> InterruptedSessions:
-        return InterruptedSessions(_SESSIONS, points, lambda place: self._wrong or place, self._noticed)
+        is_in_the_middle = any(each.is_running for each in self.walked if each is not points)
+        sessions = _IN_THE_MIDDLE if is_in_the_middle else _SESSIONS
+        return InterruptedSessions(sessions, points, lambda place: self._wrong or place, self._noticed)
 
     def _noticed(self, statement: str, token: str | None) -> None:
         """Note that a user is given the password of `token`: only such a user's turn spends older values."""

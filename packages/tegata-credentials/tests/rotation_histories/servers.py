@@ -7,7 +7,6 @@ it has replayed the change: what a lagging replica does to a rotation is therefo
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from psycopg import sql
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, fastest_directory
 from tegata.testing.replicas import PRIMARY, Replica
+from tegata_credentials.testing import free_port
 
 HOST = "127.0.0.1"
 _RULES = """\
@@ -36,7 +36,7 @@ _SAID = {"log_statement": "ddl", "log_min_messages": "log"}
 # A replica follows soon after a restart of the primary, and gets what is committed at once. A history is mostly logins,
 # and a login is mostly a new process of the server: a small one.
 _QUICK = {"wal_retrieve_retry_interval": "50ms", "synchronous_commit": "local", "autovacuum": "off"}
-_SMALL = {"shared_buffers": "2MB", "max_connections": "40"}
+_SMALL = {"shared_buffers": "2MB", "max_connections": "80"}
 # Where it can be chosen, since PostgreSQL 16: how often a password is hashed is not what histories are about.
 _SOON_HASHED = {"scram_iterations": "64"}
 # What a login of these roles leads to is decided by these rows; nobody but the server sees a verifier.
@@ -81,7 +81,7 @@ class Servers:
         rules.write_text(_RULES)
         small = _SMALL if bindir is not None else {**_SMALL, **_SOON_HASHED}
         listening = {**PRIMARY, **_SAID, **_QUICK, **small, "listen_addresses": HOST, "hba_file": str(rules)}
-        self.port, self.reader_port = _free_port(), _free_port()
+        self.port, self.reader_port = free_port(), free_port()
         self._primary = _Primary(bindir, settings={**listening, "port": str(self.port)})
         self._replica = _Replica(self._primary, settings={"port": str(self.reader_port), "hot_standby": "on"})
         self._reader: ConnectionTarget | None = None
@@ -187,13 +187,6 @@ def _wait(is_so: Any, what: str, seconds: float = 60.0) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.002)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class World:
         start = threading.Barrier(len(acts))
 
         def run(number: int) -> None:
-            start.wait(10)
+            start.wait(60)
             try:
                 found[number] = acts[number]()
             except BaseException as error:  # noqa: BLE001 - raised below, in the thread that tells the history
@@ -131,7 +131,7 @@ class World:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(180)
             assert not thread.is_alive(), "a step did not end"
         for each in found:
             if isinstance(each, _Raised):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tegata_credentials.azure import LIMITS
 from tegata_credentials.testing import Laboratory, text_of
 
 
@@ -71,7 +72,8 @@ def overheard(laboratory: Laboratory) -> Iterator[Overheard]:
 
 @pytest.fixture(autouse=True)
 def azure(lab: Laboratory, clean_environment: pytest.MonkeyPatch) -> Any:
-    """This process runs in App Service."""
+    """This process runs in App Service; an answer that comes is waited for, however busy the machine is."""
+    clean_environment.setitem(LIMITS, "read_timeout", 60)
     for name, value in lab.app_service().items():
         clean_environment.setenv(name, value)
     return clean_environment

@@ -22,16 +22,19 @@ from tegata_credentials import psycopg as our_psycopg
 from tegata_credentials import sqlalchemy as our_sqlalchemy
 from tegata_credentials.azure import managed_identity, sync_managed_identity
 from tegata_credentials.testing import Laboratory
-from tegata_credentials.tokens import SyncTokenSource, TokenSource
+from tegata_credentials.tokens import RefreshPolicy, SyncTokenSource, TokenSource
+
+from ..closing import until_connections_are_closed  # noqa: TID252 - tests are no installed package
 
 pytestmark = pytest.mark.anyio
 
 CROWD = 50
+UNHURRIED = RefreshPolicy(fetch_timeout=60)
 
 
 @pytest.fixture
 async def tokens() -> AsyncIterator[TokenSource]:
-    source = TokenSource(managed_identity(), auth_method="managed_identity")
+    source = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     yield source
     await source.close()
 
@@ -64,7 +67,7 @@ async def test_fifty_cold_connections_make_one_identity_call(
 
 def test_fifty_cold_threads_make_one_identity_call(lab: Laboratory, database: Any, count: Any) -> None:
     lab.identity.behaviour.delay_seconds = 0.2
-    source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity")
+    source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
 
     def log_in_once(_: int) -> None:
         our_psycopg.connect(database.verified_url("app"), password=source).close()
@@ -80,14 +83,17 @@ def test_fifty_cold_threads_make_one_identity_call(lab: Laboratory, database: An
 async def test_a_cancelled_first_caller_does_not_take_the_others_along(
     lab: Laboratory, database: Any, tokens: TokenSource, count: Any
 ) -> None:
-    lab.identity.behaviour.delay_seconds = 0.3
+    lab.identity.behaviour.held = True
     first = asyncio.create_task(log_in(database, tokens))
-    await asyncio.sleep(0.05)
+    while not lab.calls:
+        await asyncio.sleep(0.01)
     others = [asyncio.create_task(log_in(database, tokens)) for _ in range(20)]
     await asyncio.sleep(0.05)
     first.cancel()
     for task in others[:10]:
         task.cancel()
+    await asyncio.sleep(0.05)
+    lab.identity.behaviour.held = False
     outcomes = await asyncio.gather(first, *others, return_exceptions=True)
     assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [True] * 11 + [False] * 10
     assert outcomes[11:] == [None] * 10
@@ -117,7 +123,7 @@ async def test_requests_cancelled_at_any_moment_leave_the_engine_usable(
     lab: Laboratory, database: Any, tokens: TokenSource, overheard: Any, count: Any
 ) -> None:
     engine = our_sqlalchemy.create_async_engine(
-        database.verified_url("app", "asyncpg"), password=tokens, pool_size=2, max_overflow=0, pool_timeout=10
+        database.verified_url("app", "asyncpg"), password=tokens, pool_size=2, max_overflow=0, pool_timeout=60
     )
 
     async def ask() -> None:
@@ -135,7 +141,7 @@ async def test_requests_cancelled_at_any_moment_leave_the_engine_usable(
         for _ in range(4):
             await ask()
         await engine.dispose()
-        await asyncio.sleep(0.1)
+        await until_connections_are_closed()
         gc.collect()
     # asyncpg leaves a future behind when it is cancelled while it waits for the server's answer about TLS.
     assert {type(error) for error in left_behind} <= {ConnectionError}
@@ -147,23 +153,25 @@ async def test_requests_cancelled_at_any_moment_leave_the_engine_usable(
 async def test_everybody_cancelled_means_nobody_is_stuck_afterwards(
     lab: Laboratory, database: Any, tokens: TokenSource
 ) -> None:
-    lab.identity.behaviour.delay_seconds = 0.2
+    lab.identity.behaviour.held = True
     tasks = [asyncio.create_task(log_in(database, tokens)) for _ in range(5)]
-    await asyncio.sleep(0.05)
+    while not lab.calls:
+        await asyncio.sleep(0.01)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    lab.identity.behaviour.held = False
     await log_in(database, tokens)
     assert len(lab.logins()) == 1
     assert len(lab.calls) <= 2
 
 
 def test_one_source_serves_event_loops_one_after_the_other(lab: Laboratory, database: Any) -> None:
-    source = TokenSource(managed_identity(), auth_method="managed_identity")
+    source = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
 
     async def ask() -> None:
         await log_in(database, source)
-        await asyncio.sleep(0.1)  # asyncpg leaves a TLS connection to close by itself
+        await until_connections_are_closed()
 
     with ThreadPoolExecutor(1) as other:
         for _ in range(3):
@@ -179,7 +187,7 @@ FORKING = {
         from tegata_credentials.azure import sync_managed_identity
         from tegata_credentials.tokens import SyncTokenSource
 
-        source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity")
+        source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity", **TIMES)
 
         def log_in():
             with our_psycopg.connect(url, password=source) as connection:
@@ -192,7 +200,7 @@ FORKING = {
         from tegata_credentials.azure import managed_identity
         from tegata_credentials.tokens import TokenSource
 
-        source = TokenSource(managed_identity(), auth_method="managed_identity")
+        source = TokenSource(managed_identity(), auth_method="managed_identity", **TIMES)
 
         async def connect():
             connection = await our_asyncpg.connect(url, password=source)
@@ -203,13 +211,26 @@ FORKING = {
             asyncio.run(connect())
         """,
 }
+# Each process has a clock of its own, which is moved on: nothing is too late because the machine is busy.
+CLOCKS = """
+import sys, time
+from tegata_credentials.tokens import RefreshPolicy
+
+url, children, ahead = sys.argv[1], int(sys.argv[2]), 0.0
+TIMES = {
+    "clock": lambda: time.time() + ahead,
+    "ticks": lambda: time.monotonic() + ahead,
+    "policy": RefreshPolicy(fetch_timeout=60),
+}
+"""
 FAMILY = """
-import json, os, sys, time
+import json, os, sys
 
 def repeat(times):
+    global ahead
     for _ in range(times):
         log_in()
-        time.sleep(0.2)
+        ahead += 400
 
 repeat(1)
 pids = []
@@ -218,7 +239,7 @@ for _ in range(children):
     if pid == 0:
         status = 1
         try:
-            repeat(12)  # longer than a token lives: each child gets tokens of its own
+            repeat(12)  # longer than the hour that a token lives: each child gets tokens of its own
             status = 0
         finally:
             os._exit(status)
@@ -232,14 +253,13 @@ print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pi
 def test_forked_processes_go_on_with_the_token_and_renew_it_each_for_itself(
     way: str, lab: Laboratory, database: Any, overheard: Any, count: Any
 ) -> None:
-    lab.issuer.lifetime_seconds = 2
     children = 3
-    script = f"import sys\nurl, children = sys.argv[1], int(sys.argv[2])\n{textwrap.dedent(FORKING[way])}{FAMILY}"
+    script = f"{CLOCKS}{textwrap.dedent(FORKING[way])}{FAMILY}"
     finished = subprocess.run(
         [sys.executable, "-c", script, database.verified_url("app"), str(children)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env=dict(os.environ),
         check=False,
     )

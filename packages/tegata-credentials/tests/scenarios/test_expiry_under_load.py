@@ -18,32 +18,37 @@ from tegata_credentials import psycopg as our_psycopg
 from tegata_credentials import sqlalchemy as our_sqlalchemy
 from tegata_credentials.azure import managed_identity, sync_managed_identity
 from tegata_credentials.testing import Laboratory
-from tegata_credentials.tokens import SyncTokenSource, TokenSource
+from tegata_credentials.tokens import RefreshPolicy, SyncTokenSource, TokenSource
 
 pytestmark = pytest.mark.anyio
 
-LIFETIME_SECONDS = 3
+LIFETIME_SECONDS = 60
+STEP_SECONDS = 7  # passes between two rounds, in which everybody asks once
 LIVES = 3
-CLIENTS = 2  # of each adapter, at the same time
-LATEST_SECONDS = 45.0  # a loop that does not get its tokens ends here, and the test says so
+CLIENTS = 3  # of each adapter, at the same time
+LATEST_SECONDS = 120.0  # a loop that does not get its tokens ends here, and the test says so
 QUERY = "select current_user"
 
 Ask = Callable[[], Any]
-Adapter = Callable[[str, str], AbstractAsyncContextManager[Ask]]
+Clock = Callable[[], float]
+Adapter = Callable[[str, str, Clock], AbstractAsyncContextManager[Ask]]
+POLICY = RefreshPolicy(fetch_timeout=60)
 
 
-def source(role: str) -> TokenSource:
-    return TokenSource(managed_identity(f"client-of-{role}"), auth_method="managed_identity")
+def source(role: str, clock: Clock) -> TokenSource:
+    provider = managed_identity(f"client-of-{role}")
+    return TokenSource(provider, auth_method="managed_identity", clock=clock, ticks=clock, policy=POLICY)
 
 
-def sync_source(role: str) -> SyncTokenSource:
-    return SyncTokenSource(sync_managed_identity(f"client-of-{role}"), auth_method="managed_identity")
+def sync_source(role: str, clock: Clock) -> SyncTokenSource:
+    provider = sync_managed_identity(f"client-of-{role}")
+    return SyncTokenSource(provider, auth_method="managed_identity", clock=clock, ticks=clock, policy=POLICY)
 
 
 def over_sqlalchemy(driver: str, **options: Any) -> Adapter:
     @asynccontextmanager
-    async def opened(url: str, role: str) -> AsyncIterator[Ask]:
-        tokens = source(role)
+    async def opened(url: str, role: str, clock: Clock) -> AsyncIterator[Ask]:
+        tokens = source(role, clock)
         engine = our_sqlalchemy.create_async_engine(
             url.replace("postgresql://", f"postgresql+{driver}://"), password=tokens, **options
         )
@@ -60,8 +65,8 @@ def over_sqlalchemy(driver: str, **options: Any) -> Adapter:
 
 
 @asynccontextmanager
-async def over_sync_sqlalchemy(url: str, role: str) -> AsyncIterator[Ask]:
-    tokens = sync_source(role)
+async def over_sync_sqlalchemy(url: str, role: str, clock: Clock) -> AsyncIterator[Ask]:
+    tokens = sync_source(role, clock)
     engine = our_sqlalchemy.create_engine(
         url.replace("postgresql://", "postgresql+psycopg://"), password=tokens, poolclass=NullPool
     )
@@ -76,8 +81,8 @@ async def over_sync_sqlalchemy(url: str, role: str) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def over_asyncpg_pool(url: str, role: str) -> AsyncIterator[Ask]:
-    tokens = source(role)
+async def over_asyncpg_pool(url: str, role: str, clock: Clock) -> AsyncIterator[Ask]:
+    tokens = source(role, clock)
     # A connection is replaced after a few queries, so that the loop logs in again and again.
     async with our_asyncpg.create_pool(url, password=tokens, min_size=0, max_size=2, max_queries=3) as pool:
         yield lambda: pool.fetchval(QUERY)
@@ -85,9 +90,9 @@ async def over_asyncpg_pool(url: str, role: str) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def over_psycopg_pool(url: str, role: str) -> AsyncIterator[Ask]:
-    tokens = source(role)
-    async with our_psycopg.async_pool(url, password=tokens, min_size=1, max_size=2, max_lifetime=0.3) as pool:
+async def over_psycopg_pool(url: str, role: str, clock: Clock) -> AsyncIterator[Ask]:
+    tokens = source(role, clock)
+    async with our_psycopg.async_pool(url, password=tokens, min_size=1, max_size=2, max_lifetime=0.05) as pool:
 
         async def ask() -> Any:
             async with pool.connection() as connection:
@@ -99,9 +104,9 @@ async def over_psycopg_pool(url: str, role: str) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def over_sync_psycopg_pool(url: str, role: str) -> AsyncIterator[Ask]:
-    tokens = sync_source(role)
-    with our_psycopg.pool(url, password=tokens, min_size=1, max_size=2, max_lifetime=0.3) as pool:
+async def over_sync_psycopg_pool(url: str, role: str, clock: Clock) -> AsyncIterator[Ask]:
+    tokens = sync_source(role, clock)
+    with our_psycopg.pool(url, password=tokens, min_size=1, max_size=2, max_lifetime=0.05) as pool:
 
         def ask() -> Any:
             with pool.connection() as connection:
@@ -114,7 +119,7 @@ async def over_sync_psycopg_pool(url: str, role: str) -> AsyncIterator[Ask]:
 
 ADAPTERS: dict[str, Adapter] = {
     "sqlalchemy_asyncpg_nullpool": over_sqlalchemy("asyncpg", poolclass=NullPool),
-    "sqlalchemy_asyncpg_queuepool": over_sqlalchemy("asyncpg", pool_size=2, pool_recycle=1, pool_pre_ping=True),
+    "sqlalchemy_asyncpg_queuepool": over_sqlalchemy("asyncpg", pool_size=2, pool_recycle=0, pool_pre_ping=True),
     "sqlalchemy_psycopg_nullpool": over_sqlalchemy("psycopg", poolclass=NullPool),
     "sqlalchemy_sync": over_sync_sqlalchemy,
     "asyncpg_pool": over_asyncpg_pool,
@@ -136,20 +141,39 @@ class Outcome:
     identity_calls: int = 0
 
 
-async def go_on(name: str, adapter: Adapter, lab: Laboratory, url: str) -> Outcome:
-    """Ask in a loop until logins with tokens of several lives have been seen."""
+class Rounds:
+    """Lets everybody ask once, then time pass, until each adapter has logged in with tokens of several lives.
+
+    Time stands still while they ask, so that no token ends on the way to the database because the machine is busy.
+    """
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self._together = asyncio.Barrier(len(ADAPTERS) * CLIENTS)
+        self._latest = time.monotonic() + LATEST_SECONDS
+        self.are_over = False
+
+    async def end(self) -> None:
+        if await self._together.wait() == 0:
+            self._lab.clock.offset_seconds += STEP_SECONDS
+            seen = [len({bind.token for bind in self._lab.logins(name)}) for name in ADAPTERS]
+            self.are_over = min(seen) > LIVES or time.monotonic() > self._latest
+        await self._together.wait()
+
+
+async def go_on(name: str, adapter: Adapter, lab: Laboratory, url: str, rounds: Rounds) -> Outcome:
+    """Ask in each round."""
     outcome = Outcome()
-    latest = time.monotonic() + LATEST_SECONDS
-    async with adapter(url, name) as ask:
+    async with adapter(url, name, lab.clock) as ask:
 
         async def repeat() -> None:
-            while len({bind.token for bind in lab.logins(name)}) <= LIVES and time.monotonic() < latest:
+            while not rounds.are_over:
                 try:
                     outcome.wrong += await ask() != name
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is counted as lost
                     outcome.errors.append(error)
                 outcome.queries += 1
-                await asyncio.sleep(0.05)
+                await rounds.end()
 
         await asyncio.gather(*(repeat() for _ in range(CLIENTS)))
     outcome.logins = len(lab.logins(name))
@@ -164,6 +188,8 @@ async def outcomes(anyio_backend: str, laboratory: Laboratory, database: Any, ne
     """All adapters at once, each with an identity, a role and a source of its own: one wait for all of them."""
     laboratory.reset()
     laboratory.issuer.lifetime_seconds = LIFETIME_SECONDS
+    laboratory.clock.stop()
+    rounds = Rounds(laboratory)
     for name in ADAPTERS:
         database.create_role(name)
         laboratory.map_role(name, f"object-of-{name}")
@@ -172,7 +198,10 @@ async def outcomes(anyio_backend: str, laboratory: Laboratory, database: Any, ne
         for variable, value in laboratory.app_service().items():
             environment.setenv(variable, value)
         found = await asyncio.gather(
-            *(go_on(name, adapter, laboratory, database.verified_url(name)) for name, adapter in ADAPTERS.items())
+            *(
+                go_on(name, adapter, laboratory, database.verified_url(name), rounds)
+                for name, adapter in ADAPTERS.items()
+            )
         )
         for outcome in found:
             for error in outcome.errors:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from tegata_credentials.tokens import RefreshPolicy, SyncTokenSource, TokenSourc
 
 pytestmark = pytest.mark.anyio
 
-POLICY = RefreshPolicy(fetch_timeout=1.5, patience=0.2)
+UNHURRIED = RefreshPolicy(fetch_timeout=60)
 LIFETIME_SECONDS = 240
 DUE_SECONDS = 200  # in the margin: another token is due, this one lives for long enough to be slow
 
@@ -63,27 +63,34 @@ def broken_around_a_token(lab: Laboratory) -> Answer:
     return Answer(200, f'{{"access_token": "{token.value}", "expires_on": '.encode())
 
 
-class SetClock:
-    """A clock that the test moves; it stands for the wall clock and for the one that is never set back."""
+class Terms:
+    """What a source needs, by the laboratory's clock, which stands still; only silence is waited for briefly."""
 
-    def __init__(self) -> None:
-        self.offset = 0.0
+    def __init__(self, lab: Laboratory) -> None:
+        lab.clock.stop()
+        self.policy: Any = SimpleNamespace(**asdict(RefreshPolicy(fetch_timeout=60, patience=0.2)))
+        self._clock = lab.clock
 
-    def wall(self) -> float:
-        return time.time() + self.offset
-
-    def ticks(self) -> float:
-        return time.monotonic() + self.offset
+    def as_arguments(self) -> dict[str, Any]:
+        clocks = {"clock": self._clock, "ticks": self._clock}
+        return {"auth_method": "managed_identity", "policy": self.policy, **clocks}
 
 
-def strike(lab: Laboratory, fault: Fault) -> None:
+@pytest.fixture
+def terms(lab: Laboratory) -> Terms:
+    return Terms(lab)
+
+
+def strike(lab: Laboratory, fault: Fault, terms: Terms) -> None:
+    terms.policy.fetch_timeout = 1.5 if fault.silent else 60
     lab.identity.behaviour.answer = fault.answer
     lab.identity.behaviour.silent = fault.silent
     if fault.down:
         lab.go_down()
 
 
-def recover(lab: Laboratory, fault: Fault) -> None:
+def recover(lab: Laboratory, fault: Fault, terms: Terms) -> None:
+    terms.policy.fetch_timeout = 60
     lab.identity.behaviour.answer = None
     lab.identity.behaviour.silent = False
     if fault.down:
@@ -97,23 +104,20 @@ async def log_in(database: Any, tokens: TokenSource) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_without_a_token_the_error_is_clear_and_no_login_is_tried(
-    fault: Fault, lab: Laboratory, database: Any, overheard: Any
+    fault: Fault, lab: Laboratory, terms: Terms, database: Any, overheard: Any
 ) -> None:
-    clock = SetClock()
-    tokens = TokenSource(
-        managed_identity(), auth_method="managed_identity", clock=clock.wall, ticks=clock.ticks, policy=POLICY
-    )
-    strike(lab, fault)
+    tokens = TokenSource(managed_identity(), **terms.as_arguments())
+    strike(lab, fault, terms)
     try:
         for _ in range(3):  # the second and third are answered from memory
             with pytest.raises(IdentityUnavailable) as caught:
-                await asyncio.wait_for(log_in(database, tokens), 20)
+                await asyncio.wait_for(log_in(database, tokens), 120)
             assert overheard.caught(caught.value).reason in fault.reasons
         assert lab.binds == []
         assert len(lab.calls) <= 2
     finally:
-        recover(lab, fault)
-    clock.offset += 60
+        recover(lab, fault, terms)
+    lab.clock.offset_seconds += 60
     await log_in(database, tokens)
     assert len(lab.logins()) == 1
     await tokens.close()
@@ -121,17 +125,14 @@ async def test_without_a_token_the_error_is_clear_and_no_login_is_tried(
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_living_token_is_used_on_until_the_endpoint_recovers(
-    name: str, lab: Laboratory, database: Any, count: Any
+    name: str, lab: Laboratory, terms: Terms, database: Any, count: Any
 ) -> None:
     fault = FAULTS[name]
-    clock = SetClock()
-    tokens = TokenSource(
-        managed_identity(), auth_method="managed_identity", clock=clock.wall, ticks=clock.ticks, policy=POLICY
-    )
+    tokens = TokenSource(managed_identity(), **terms.as_arguments())
     lab.issuer.lifetime_seconds = LIFETIME_SECONDS
     await log_in(database, tokens)
-    clock.offset = lab.clock.offset_seconds = DUE_SECONDS
-    strike(lab, fault)
+    lab.clock.offset_seconds = DUE_SECONDS
+    strike(lab, fault, terms)
     try:
         calls = len(lab.calls)
         for _ in range(5):
@@ -140,12 +141,13 @@ async def test_a_living_token_is_used_on_until_the_endpoint_recovers(
         tried = len(lab.calls) - calls
         assert tried <= 2
     finally:
-        recover(lab, fault)
-    clock.offset = lab.clock.offset_seconds = DUE_SECONDS + 5
+        recover(lab, fault, terms)
+    lab.clock.offset_seconds = DUE_SECONDS + 5
     for _ in range(50):
         await log_in(database, tokens)
         if len({bind.token for bind in lab.logins()}) == 2:
             break
+        lab.clock.offset_seconds += 0.5
         await asyncio.sleep(0.1)
     assert len({bind.token for bind in lab.logins()}) == 2
     assert lab.refusals() == []
@@ -154,19 +156,16 @@ async def test_a_living_token_is_used_on_until_the_endpoint_recovers(
 
 
 async def test_an_outage_longer_than_the_token_ends_in_clear_errors_and_then_by_itself(
-    lab: Laboratory, database: Any, overheard: Any, count: Any
+    lab: Laboratory, terms: Terms, database: Any, overheard: Any, count: Any
 ) -> None:
-    clock = SetClock()
-    tokens = TokenSource(
-        managed_identity(), auth_method="managed_identity", clock=clock.wall, ticks=clock.ticks, policy=POLICY
-    )
+    tokens = TokenSource(managed_identity(), **terms.as_arguments())
     lab.issuer.lifetime_seconds = LIFETIME_SECONDS
     await log_in(database, tokens)
     lab.go_down()
     served = refused = 0
     try:
         for second in (*range(20, 220, 20), *range(260, 420, 20)):
-            clock.offset = lab.clock.offset_seconds = second
+            lab.clock.offset_seconds = second
             try:
                 await log_in(database, tokens)
                 served += 1
@@ -178,7 +177,7 @@ async def test_an_outage_longer_than_the_token_ends_in_clear_errors_and_then_by_
     # The token is used as long as it lives, and never after: the database has refused nobody.
     assert (served, refused) == (10, 8)
     assert lab.refusals() == []
-    clock.offset = lab.clock.offset_seconds = 500
+    lab.clock.offset_seconds = 500
     await log_in(database, tokens)
     await tokens.close()
     count("outage longer than the token", logins_before=served, clear_errors=refused, logins_after=1)
@@ -189,34 +188,31 @@ SYNC_FAULTS = ("nobody listens", "no answer ever", "500", "a page with status 20
 
 @pytest.mark.parametrize("name", SYNC_FAULTS)
 def test_threads_get_the_same_clear_error_and_the_same_living_token(
-    name: str, lab: Laboratory, database: Any, overheard: Any
+    name: str, lab: Laboratory, terms: Terms, database: Any, overheard: Any
 ) -> None:
     fault = FAULTS[name]
-    clock = SetClock()
-    tokens = SyncTokenSource(
-        sync_managed_identity(), auth_method="managed_identity", clock=clock.wall, ticks=clock.ticks, policy=POLICY
-    )
+    tokens = SyncTokenSource(sync_managed_identity(), **terms.as_arguments())
 
     def log_in_once() -> None:
         our_psycopg.connect(database.verified_url("app"), password=tokens).close()
 
-    strike(lab, fault)
+    strike(lab, fault, terms)
     try:
         with pytest.raises(IdentityUnavailable) as caught:
             log_in_once()
         assert overheard.caught(caught.value).reason in fault.reasons
     finally:
-        recover(lab, fault)
+        recover(lab, fault, terms)
     lab.issuer.lifetime_seconds = LIFETIME_SECONDS
-    clock.offset = lab.clock.offset_seconds = 60
+    lab.clock.offset_seconds = 60
     log_in_once()
-    clock.offset = lab.clock.offset_seconds = 60 + DUE_SECONDS
-    strike(lab, fault)
+    lab.clock.offset_seconds = 60 + DUE_SECONDS
+    strike(lab, fault, terms)
     try:
         for _ in range(3):
             log_in_once()
     finally:
-        recover(lab, fault)
+        recover(lab, fault, terms)
     assert len({bind.token for bind in lab.logins()}) == 1
     assert len(lab.logins()) == 4
     tokens.close()
@@ -224,7 +220,7 @@ def test_threads_get_the_same_clear_error_and_the_same_living_token(
 
 async def test_a_slow_endpoint_is_waited_for_and_asked_once(lab: Laboratory, database: Any) -> None:
     lab.identity.behaviour.delay_seconds = 0.5
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity")
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     await asyncio.gather(*(log_in(database, tokens) for _ in range(10)))
     assert len(lab.calls) == 1
     assert len(lab.logins()) == 10
@@ -233,7 +229,7 @@ async def test_a_slow_endpoint_is_waited_for_and_asked_once(lab: Laboratory, dat
 
 async def test_one_bad_answer_is_survived_without_an_error(lab: Laboratory, database: Any, count: Any) -> None:
     lab.identity.behaviour.next_answers = [Answer(500, {"error": "internal"})]
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity")
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     await log_in(database, tokens)
     assert [call.status for call in lab.calls] == [500, 200]
     await tokens.close()
@@ -242,7 +238,7 @@ async def test_one_bad_answer_is_survived_without_an_error(lab: Laboratory, data
 
 async def test_a_token_in_a_broken_answer_is_shown_by_nobody(lab: Laboratory, database: Any, overheard: Any) -> None:
     lab.identity.behaviour.answer = broken_around_a_token(lab)
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=POLICY)
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     with pytest.raises(IdentityUnavailable) as caught:
         await log_in(database, tokens)
     assert overheard.caught(caught.value).reason == "bad_answer"
@@ -253,7 +249,7 @@ async def test_a_redirect_does_not_carry_the_identity_header_away(
     lab: Laboratory, database: Any, overheard: Any
 ) -> None:
     lab.identity.behaviour.answer = Answer(302, b"", headers={"location": f"{lab.address}/elsewhere"})
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=POLICY)
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     with pytest.raises(IdentityUnavailable) as caught:
         await log_in(database, tokens)
     overheard.caught(caught.value)
@@ -265,9 +261,9 @@ async def test_a_name_that_does_not_resolve_is_unreachable(
     lab: Laboratory, database: Any, azure: Any, overheard: Any, count: Any
 ) -> None:
     azure.setenv("IDENTITY_ENDPOINT", "http://identity.invalid/msi/token")  # RFC 6761 §6.4: it never resolves
-    tokens = TokenSource(managed_identity(), auth_method="managed_identity")
+    tokens = TokenSource(managed_identity(), auth_method="managed_identity", policy=UNHURRIED)
     with pytest.raises(IdentityUnavailable) as caught:
-        await asyncio.wait_for(log_in(database, tokens), 20)
+        await asyncio.wait_for(log_in(database, tokens), 120)
     assert overheard.caught(caught.value).reason in ("unreachable", "timeout")
     assert lab.binds == []
     azure.setenv("IDENTITY_ENDPOINT", lab.app_service()["IDENTITY_ENDPOINT"])

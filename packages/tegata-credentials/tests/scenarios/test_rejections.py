@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,31 +18,30 @@ from tegata_credentials import psycopg as our_psycopg
 from tegata_credentials import sqlalchemy as our_sqlalchemy
 from tegata_credentials.azure import managed_identity, sync_managed_identity
 from tegata_credentials.testing import Laboratory
-from tegata_credentials.tokens import SyncTokenSource, TokenSource
+from tegata_credentials.tokens import RefreshPolicy, SyncTokenSource, TokenSource
 
 pytestmark = pytest.mark.anyio
 
 
-class ShiftedClock:
-    """The wall clock of a machine that is wrong by so many seconds."""
-
-    def __init__(self, offset: float) -> None:
-        self.offset = offset
-
-    def __call__(self) -> float:
-        return time.time() + self.offset
+def by_the_clock_of(lab: Laboratory, offset: float = 0.0) -> TokenSource:
+    """A source on the laboratory's clock, which stands still; its wall clock is wrong by so many seconds."""
+    lab.clock.stop()
+    policy = RefreshPolicy(patience=60, fetch_timeout=60)
+    wall, ticks = lambda: lab.clock() + offset, lab.clock
+    return TokenSource(managed_identity(), auth_method="managed_identity", clock=wall, ticks=ticks, policy=policy)
 
 
 @pytest.fixture
 async def tokens() -> AsyncIterator[TokenSource]:
-    source = TokenSource(managed_identity(), auth_method="managed_identity")
+    source = TokenSource(managed_identity(), auth_method="managed_identity", policy=RefreshPolicy(fetch_timeout=60))
     yield source
     await source.close()
 
 
 @pytest.fixture
 def sync_tokens() -> Iterator[SyncTokenSource]:
-    source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity")
+    policy = RefreshPolicy(fetch_timeout=60)
+    source = SyncTokenSource(sync_managed_identity(), auth_method="managed_identity", policy=policy)
     yield source
     source.close()
 
@@ -127,18 +125,21 @@ async def test_many_rejections_of_one_token_lead_to_one_new_one(
 
 
 async def test_an_announced_life_longer_than_the_token_is_not_believed(
-    lab: Laboratory, database: Any, tokens: TokenSource, count: Any
+    lab: Laboratory, database: Any, count: Any
 ) -> None:
-    lab.issuer.lifetime_seconds = 2
+    lab.issuer.lifetime_seconds = 60
     lab.identity.behaviour.announced_seconds = 3600
-    while len({bind.token for bind in lab.logins()}) < 3 and len(lab.binds) < 400:
+    tokens = by_the_clock_of(lab)
+    for _ in range(7):
         await log_in(database, tokens)
-        await asyncio.sleep(0.05)
+        lab.clock.offset_seconds += 20
+    await tokens.close()
     used = {bind.token for bind in lab.logins()}
     assert len(used) == 3
     assert len(lab.calls) == 3
+    assert lab.refusals() == []
     count(
-        "announced 3600 s, really 2 s",
+        "announced 3600 s, really 60 s",
         logins=len(lab.logins()),
         errors=0,
         rejected_logins=len(lab.refusals()),
@@ -149,17 +150,9 @@ async def test_an_announced_life_longer_than_the_token_is_not_believed(
 async def test_the_memory_of_the_sdk_does_not_keep_a_dead_token_alive(lab: Laboratory, database: Any) -> None:
     """Told an hour, the SDK would give the same token for an hour; the source has read that it lives one minute."""
 
-    def later() -> float:
-        return lab.clock.offset_seconds
-
     lab.issuer.lifetime_seconds = 60
     lab.identity.behaviour.announced_seconds = 3600
-    source = TokenSource(
-        managed_identity(),
-        auth_method="managed_identity",
-        clock=lambda: time.time() + later(),
-        ticks=lambda: time.monotonic() + later(),
-    )
+    source = by_the_clock_of(lab)
     for minutes in range(4):
         lab.clock.offset_seconds = minutes * 61
         await log_in(database, source)
@@ -183,9 +176,10 @@ async def test_a_wrong_clock_of_the_client_loses_nothing(
     offset: int, lab: Laboratory, database: Any, count: Any
 ) -> None:
     lab.issuer.lifetime_seconds = 3600
-    source = TokenSource(managed_identity(), auth_method="managed_identity", clock=ShiftedClock(offset))
+    source = by_the_clock_of(lab, offset)
     for _ in range(5):
         await log_in(database, source)
+        lab.clock.offset_seconds += 1
     await source.close()
     assert len(lab.logins()) == 5
     assert lab.refusals() == []
@@ -197,15 +191,15 @@ async def test_a_wrong_clock_of_the_client_loses_nothing(
 async def test_a_wrong_clock_loses_nothing_at_the_end_of_a_token_either(
     offset: int, lab: Laboratory, database: Any, count: Any
 ) -> None:
-    lab.issuer.lifetime_seconds = 2
-    source = TokenSource(managed_identity(), auth_method="managed_identity", clock=ShiftedClock(offset))
-    while len({bind.token for bind in lab.logins()}) < 3 and len(lab.binds) < 400:
+    lab.issuer.lifetime_seconds = 12
+    source = by_the_clock_of(lab, offset)
+    while len({bind.token for bind in lab.logins()}) < 3 and len(lab.binds) < 100:
         await log_in(database, source)
-        await asyncio.sleep(0.05)
+        lab.clock.offset_seconds += 0.9
     await source.close()
     assert len({bind.token for bind in lab.logins()}) == 3
     count(
-        f"2-second tokens and a clock wrong by {offset} s",
+        f"12-second tokens and a clock wrong by {offset} s",
         logins=len(lab.logins()),
         errors=0,
         rejected_logins=len(lab.refusals()),
@@ -214,14 +208,17 @@ async def test_a_wrong_clock_loses_nothing_at_the_end_of_a_token_either(
 
 
 async def test_a_role_that_is_not_mapped_fails_clearly_and_does_not_hammer_the_endpoint(
-    lab: Laboratory, database: Any, tokens: TokenSource, overheard: Any, count: Any
+    lab: Laboratory, database: Any, overheard: Any, count: Any
 ) -> None:
     database.create_role("unmapped")
     lab.map_role("unmapped", "an identity that is not ours")
+    tokens = by_the_clock_of(lab)
     for _ in range(10):
         with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError) as caught:
             await our_asyncpg.connect(database.verified_url("unmapped"), password=tokens)
         overheard.caught(caught.value)
+        lab.clock.offset_seconds += 0.5
+    await tokens.close()
     assert lab.logins() == []
     assert len(lab.calls) <= 5
     count("role not mapped, 10 attempts", logins=0, rejected=len(lab.refusals()), identity_calls=len(lab.calls))

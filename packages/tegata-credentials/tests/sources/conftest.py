@@ -140,13 +140,13 @@ def new_source(clock: Clock) -> Callable[..., TokenSource]:
 
 @pytest.fixture
 def new_sync_source(clock: Clock) -> Callable[..., SyncTokenSource]:
-    def build(provider: Any, **policy: float) -> SyncTokenSource:
+    def build(provider: Any, policy: Any = None, **figures: float) -> SyncTokenSource:
         return SyncTokenSource(
             provider,
             auth_method="managed_identity",
             clock=lambda: clock.wall,
             ticks=lambda: clock.ticks,
-            policy=RefreshPolicy(**policy),
+            policy=policy or RefreshPolicy(**{"fetch_timeout": 60.0, **figures}),
         )
 
     return build
@@ -154,9 +154,10 @@ def new_sync_source(clock: Clock) -> Callable[..., SyncTokenSource]:
 
 @pytest.fixture
 def source(provider: Provider, new_source: Callable[..., TokenSource]) -> TokenSource:
-    return new_source(provider)
+    return new_source(provider, patience=60.0, fetch_timeout=60.0)
 
 
 @pytest.fixture
 def sync_source(sync_provider: SyncProvider, new_sync_source: Callable[..., SyncTokenSource]) -> SyncTokenSource:
-    return new_sync_source(sync_provider)
+    """With time enough for a thread of a busy machine."""
+    return new_sync_source(sync_provider, patience=60.0, fetch_timeout=60.0)

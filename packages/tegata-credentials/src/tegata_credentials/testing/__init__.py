@@ -16,8 +16,9 @@ from __future__ import annotations
 from .authority import Authority, ServerCertificate
 from .identity import Behaviour, IdentityCall
 from .issuer import AUDIENCE, IssuedToken, TokenIssuer
-from .laboratory import REGION, SYSTEM_ASSIGNED, Bind, Laboratory, free_port
+from .laboratory import REGION, SYSTEM_ASSIGNED, Bind, Laboratory
 from .leaks import find_leaks, text_of
+from .ports import free_port
 from .postgres import server_settings
 from .rds import AccessKey, Endpoint, RdsVerifier
 from .web import Answer

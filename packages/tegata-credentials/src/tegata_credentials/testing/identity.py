@@ -28,11 +28,12 @@ class Behaviour:
 
     `answer` stands in for every answer while it is set; `next_answers` are each used once. `announced_seconds` is what
     `expires_in` and `expires_on` say, whatever the token's own `exp` is. `delay_seconds` comes before each answer;
-    with `silent` none comes at all.
+    while it is `held` it does not come yet; with `silent` none comes at all: the connection ends when that does.
     """
 
     announced_seconds: int | None = None
     delay_seconds: float = 0.0
+    held: bool = False
     silent: bool = False
     answer: Answer | None = None
     next_answers: list[Answer] = field(default_factory=list)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +30,7 @@ SYSTEM_ASSIGNED = "11111111-1111-4111-8111-111111111111"
 REGION = "ap-northeast-1"
 _TENANT = "22222222-2222-4222-8222-222222222222"
 _WAIT_SECONDS = 60.0
-_LOWEST_PORT, _PORTS = 20_000, 12_000  # Linux gives those from 32768 to whoever asks for any
+_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,9 @@ class Laboratory:
     """A cloud for tests, opened as a context manager.
 
     Knobs: `identity.behaviour`, `issuer.lifetime_seconds`, `issuer.revoke_all()`, `rds.lifetime_seconds`,
-    `clock.offset_seconds`, `go_down()` and `come_back()`. What happened: `calls` and `binds`. `reset()` makes the
-    cloud honest again and forgets what happened, but not what was ever issued: `leaks_in` knows all of it.
+    `rds.end_all()`, `clock.offset_seconds`, `clock.stop()`, `go_down()` and `come_back()`. What happened: `calls` and
+    `binds`. `reset()` makes the cloud honest again and forgets what happened, but not what was ever issued: `leaks_in`
+    knows all of it.
     """
 
     def __init__(self) -> None:
@@ -123,6 +123,7 @@ class Laboratory:
         self.rds.lifetime_seconds = 900
         self.rds.trust(self.aws_key)
         self.clock.offset_seconds = 0.0
+        self.clock.go_on()
         self.binds = []
 
     def map_role(self, role: str, subject: str = SYSTEM_ASSIGNED) -> None:
@@ -221,8 +222,12 @@ class Laboratory:
     async def _handle(self, request: Request) -> Answer:
         behaviour = self.identity.behaviour
         answer = self.identity.answer(request)
+        while behaviour.held and behaviour is self.identity.behaviour:  # noqa: ASYNC110 - another thread changes it
+            await asyncio.sleep(_PAUSE_SECONDS)
         if behaviour.silent:
-            await asyncio.Event().wait()  # until the client gives up or the server is closed
+            while behaviour.silent and behaviour is self.identity.behaviour:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            raise ConnectionAbortedError("it stays without an answer")
         if behaviour.delay_seconds:
             await asyncio.sleep(behaviour.delay_seconds)
         return answer
@@ -248,15 +253,3 @@ class Laboratory:
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_WAIT_SECONDS)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens at now.
-
-    It is none of those that the system gives to whoever asks for any: one of them may soon be somebody else's.
-    """
-    while True:
-        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

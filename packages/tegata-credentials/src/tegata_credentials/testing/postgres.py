@@ -5,7 +5,8 @@ Start it as you like (`postgres -D data -c name=value ...`): version 15 or later
 
 from __future__ import annotations
 
-from .laboratory import REGION, Laboratory, free_port
+from .laboratory import REGION, Laboratory
+from .ports import free_port
 from .rds import Endpoint
 
 

@@ -41,12 +41,17 @@ class Endpoint:
 
 
 class RdsVerifier:
-    """Judges presented tokens. `lifetime_seconds` below 900 makes them end sooner than they say."""
+    """Judges presented tokens. `lifetime_seconds` below 900 lets them end sooner than they say, `end_all()` at once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._keys: dict[str, AccessKey] = {}
         self.lifetime_seconds: float = LONGEST_LIFETIME_SECONDS
+        self._ended: float = 0.0
+
+    def end_all(self) -> None:
+        """Let what was signed up to this second end early. Times are whole seconds: sign the next one later."""
+        self._ended = self._clock()
 
     def trust(self, key: AccessKey) -> None:
         """Accept what this key signs."""
@@ -90,6 +95,8 @@ class RdsVerifier:
         now = self._clock()
         if signed_at > now + _AHEAD_SECONDS:
             return "not_yet_valid"
+        if signed_at <= self._ended:
+            return "expired"
         return "expired" if now >= signed_at + min(int(announced), self.lifetime_seconds) else None
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from .ports import free_port
+
 _LONGEST_BODY = 64 * 1024
 
 
@@ -55,9 +57,9 @@ class LoopbackServer:
         self.port = 0
 
     async def open(self) -> None:
-        """Listen; the first time on a free port."""
+        """Listen; the first time on a free port, which nobody else gets while it is down."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening and end what is under way: the next client is refused by the operating system."""
