@@ -15,6 +15,7 @@ from tegata.protocol.client import Client, ClientMetadata
 from tegata.protocol.policy import TenantPolicy
 from tegata.storage.records import DesiredUser, SigningKeyRecord
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.records import NOW, inhabit
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +33,7 @@ class Ear:
         self.news.set()
 
     async def until(self, wanted: tuple[TenantId | None, str, str]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while wanted not in self.heard:
                 self.news.clear()
                 await self.news.wait()
@@ -40,14 +41,15 @@ class Ear:
 
 @pytest.fixture
 async def operator(each_migrated_database: MigratedDatabase) -> AsyncIterator[PostgresOperatorStorage]:
-    storage = PostgresOperatorStorage(each_migrated_database.maintenance)
+    storage = PostgresOperatorStorage(each_migrated_database.maintenance, PATIENT)
     yield storage
     await storage.close()
 
 
 @pytest.fixture
 async def ear(each_migrated_database: MigratedDatabase) -> AsyncIterator[Ear]:
-    listener, ear = ChangeListener(each_migrated_database.app), Ear()
+    # No beat of the heart in between: one that is answered late would end the connection.
+    listener, ear = ChangeListener(each_migrated_database.app, heartbeat_seconds=600), Ear()
     listener.subscribe(ear)
     await listener.start()
     await listener.until_listening()
@@ -100,7 +102,7 @@ async def test_after_a_gap_everything_may_have_changed() -> None:
             ear.heard.clear()
             await asyncio.to_thread(cluster.restart)
             await ear.until((None, "all", ""))
-            operator = PostgresOperatorStorage(database.maintenance)
+            operator = PostgresOperatorStorage(database.maintenance, PATIENT)
             here = await inhabit(operator)
             await ear.until((here.tenant_id, "tenant", here.name))
             await operator.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import psycopg
@@ -14,11 +15,17 @@ from tegata.postgres.jobs import Chore, Jobs, open_jobs
 from tegata.postgres.jobs_schema import INSTALLED_DIGEST, JOBS_SCHEMA, library_schema
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
 Rows = list[tuple[object, ...]]
 NEVER = "0 0 29 2 *"
+
+
+def missed_once() -> str:
+    """Every day at a time that has been an hour ago: overdue once, and due no more while a test lasts."""
+    return time.strftime("%M %H * * *", time.gmtime(time.time() - 3600))
 
 
 @pytest.fixture
@@ -37,6 +44,12 @@ def jobs_of(database: MigratedDatabase) -> Rows:
     return run(
         database.admin, "select task_name, status::text, attempts from tegata_jobs.procrastinate_jobs order by id"
     )
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_so():
+            await asyncio.sleep(0.01)
 
 
 class Counted:
@@ -94,8 +107,7 @@ async def test_a_chore_is_done_by_one_of_many_who_come_at_the_same_moment(databa
         workers = [await stack.enter_async_context(opened(database, counted)) for _ in range(4)]
         counted.may_end.clear()
         running = [asyncio.create_task(worker.do_all_once()) for worker in workers]
-        while jobs_of(database) != [("chore", "doing", 0)] and counted.runs == 0:
-            await asyncio.sleep(0.01)
+        await until(lambda: counted.runs > 0)
         counted.may_end.set()
         assert await asyncio.gather(*running) == [True] * 4
     done = jobs_of(database)
@@ -107,12 +119,10 @@ async def test_a_due_chore_is_entered_once_however_many_workers_wait_for_it(data
     """Every worker finds that the minute before has passed; one may enter it."""
     counted, stopping = Counted(), asyncio.Event()
     async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(opened(database, counted, cron="0 0 * * *")) for _ in range(3)]
+        workers = [await stack.enter_async_context(opened(database, counted, cron=missed_once())) for _ in range(3)]
         running = [asyncio.create_task(worker.work(stopping)) for worker in workers]
-        while not counted.runs:
-            await asyncio.sleep(0.01)
-        while run(database.admin, "select count(*) from tegata_jobs.procrastinate_workers") != [(3,)]:
-            await asyncio.sleep(0.01)
+        await until(lambda: counted.runs > 0)
+        await until(lambda: run(database.admin, "select count(*) from tegata_jobs.procrastinate_workers") == [(3,)])
         stopping.set()
         await asyncio.gather(*running)
     assert counted.runs == 1
@@ -154,10 +164,9 @@ async def test_no_other_role_of_the_database_stops_a_chore_by_a_notification(
     """Any login may NOTIFY on any channel: what comes in that way is believed by nobody."""
     counted, stopping = Counted(), asyncio.Event()
     counted.may_end.clear()
-    async with opened(database, counted, cron="0 0 * * *") as worker:
+    async with opened(database, counted, cron=missed_once()) as worker:
         running = asyncio.create_task(worker.work(stopping))
-        while not counted.runs:
-            await asyncio.sleep(0.01)
+        await until(lambda: counted.runs > 0)
         for number in range(1, 9):
             payload = json.dumps({"type": "abort_job_requested", "job_id": number})
             run(database.app, "select pg_notify(%s, %s)", channel, payload)
@@ -165,8 +174,7 @@ async def test_no_other_role_of_the_database_stops_a_chore_by_a_notification(
             run(database.app, "select pg_notify(%s, %s)", channel, payload)
         await asyncio.sleep(0.5)  # a worker that listened would have heard of it
         counted.may_end.set()
-        while ("chore", "doing", 0) in jobs_of(database):
-            await asyncio.sleep(0.01)
+        await until(lambda: ("chore", "doing", 0) not in jobs_of(database))
         stopping.set()
         await running
     assert jobs_of(database) == [("chore", "succeeded", 1)]
@@ -195,4 +203,4 @@ async def test_a_job_says_nothing_about_anybody(database: MigratedDatabase) -> N
 
 
 def opened(database: MigratedDatabase, counted: Counted, *, cron: str = NEVER) -> AbstractAsyncContextManager[Jobs]:
-    return open_jobs(database.maintenance, [Chore("chore", cron, counted.do)], finish_seconds=5)
+    return open_jobs(database.maintenance, [Chore("chore", cron, counted.do)], finish_seconds=60)

@@ -13,15 +13,16 @@ import psycopg
 import pytest
 
 from tegata.identifiers import TenantId
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database, Pool
 from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenancy import across_tenants, tenant
 from tegata.storage.errors import Unavailable
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = PoolLimits(size=1, wait_seconds=30, statement_seconds=30)
+LIMITS = replace(PATIENT, size=1)
 PID = "select pg_backend_pid()"
 
 
@@ -36,7 +37,7 @@ async def database(each_migrated_database: MigratedDatabase) -> AsyncIterator[Da
 def end_sessions(admin: psycopg.Connection[tuple[object, ...]], *pids: int) -> None:
     """End sessions of the server and wait until they are gone. Blocks: nothing else runs meanwhile."""
     for pid in pids:
-        admin.execute("select pg_terminate_backend(%s, 20000)", [pid])
+        admin.execute("select pg_terminate_backend(%s, 60000)", [pid])
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ class Relay:
 
     async def __aenter__(self) -> Relay:
         self._tasks: list[asyncio.Task[None]] = []
+        self._from_server: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._listener = await asyncio.start_unix_server(self._accept, self._path)
         return self
@@ -106,11 +108,19 @@ class Relay:
         for writer in self._writers:
             writer.close()
 
+    async def until_all_is_said(self, pool: Pool) -> None:
+        """Wait until the server has closed its end of every connection and the driver has read what came before."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*self._from_server, return_exceptions=True)
+            while any(kept.poll and kept.poll.poll(0) for kept in pool._kept.values()):
+                await asyncio.sleep(0)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behind = f"{self._server.host}/.s.PGSQL.{self._server.port}"
         upstream, downstream = await asyncio.open_unix_connection(behind)
         self._writers += [writer, downstream]
-        self._tasks += [asyncio.create_task(self._pump(*pair)) for pair in ((reader, downstream), (upstream, writer))]
+        self._from_server.append(asyncio.create_task(self._pump(upstream, writer)))
+        self._tasks += [asyncio.create_task(self._pump(reader, downstream)), self._from_server[-1]]
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -126,11 +136,11 @@ async def test_last_words_without_an_end_cost_nobody_an_error(
             database = Database(relay.target, LIMITS)
             pid = await database.value(PID)
             end_sessions(admin, pid)
-            await asyncio.sleep(0.1)
+            await relay.until_all_is_said(database.pool)
             assert await database.value(PID) != pid
             pid = await database.value(PID)
             end_sessions(admin, pid)
-            await asyncio.sleep(0.1)
+            await relay.until_all_is_said(database.pool)
             async with across_tenants(database) as connection:
                 assert await connection.fetchval(PID) != pid
             assert database.pool.open_connections == 1
@@ -188,10 +198,12 @@ async def test_no_slot_is_lost_however_connections_end(
             tasks = [asyncio.create_task(database.value("select pg_sleep(0.02)")) for _ in range(12)]
             await asyncio.sleep(0.01)
             tasks[1].cancel()
-            admin.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(0.02)%'"
-                " and pid <> pg_backend_pid() limit 2"
+            found = admin.execute(
+                "select pid from pg_stat_activity"
+                " where query like '%pg_sleep(0.02)%' and pid <> pg_backend_pid() limit 2"
             )
+            # Whoever is told to end and has not ended yet would still be handed out.
+            end_sessions(admin, *(int(str(pid)) for (pid,) in found.fetchall()))
             await asyncio.gather(*tasks, return_exceptions=True)
     assert database.pool.busy_connections == 0
     assert database.pool.open_connections <= 4

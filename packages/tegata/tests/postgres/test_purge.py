@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -12,18 +11,18 @@ import psycopg
 import pytest
 
 from tegata.identifiers import Digest
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import StorageError, Unavailable
 from tegata.storage.records import NewRefreshToken
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.records import NOW, World, event, inhabit, new_digest
 
 pytestmark = pytest.mark.anyio
 
 Rows = list[tuple[object, ...]]
-LIMITS = PoolLimits(size=8, wait_seconds=30, statement_seconds=30)
+LIMITS = replace(PATIENT, size=8)
 DAY = 24 * 3600
 FAR = NOW + 400 * DAY
 
@@ -101,8 +100,9 @@ async def test_a_run_reads_what_has_ended_and_not_the_table(database: MigratedDa
     await purger.close()
     # Its sessions tell what they have read when they end.
     gone = "select count(*) from pg_stat_activity where usename = 'tegata_maint' and datname = current_database()"
-    while run(database.admin, gone) != [(1,)]:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while run(database.admin, gone) != [(1,)]:
+            await asyncio.sleep(0.01)
     after = run(database.admin, reads)[0]
     assert after[0] == before[0]
     assert 1000 <= int(str(after[1])) - int(str(before[1])) <= 4000
@@ -206,8 +206,9 @@ async def test_a_run_that_is_killed_leaves_work_for_the_next_and_nothing_else(
 ) -> None:
     assertions(database, world, 20_000, ended=20_000)
     running = asyncio.create_task(world.operator.purge_expired(now=FAR, batch=100))
-    while count(database, "assertion") > 19_000:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while count(database, "assertion") > 19_000:
+            await asyncio.sleep(0.01)
     run(database.admin, "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tegata_maint'")
     # Unless it ended between two batches, which nobody notices.
     with suppress(Unavailable):
@@ -221,14 +222,13 @@ async def test_purging_beside_requests_costs_them_no_error_and_the_server_no_dea
     database: MigratedDatabase, world: World
 ) -> None:
     """Everything that is issued has ended as the purge sees it: both want the same rows all the time."""
-    end = time.monotonic() + 3
     deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
     before = run(database.admin, deadlocks)
-    acts = 0
+    acts = purged = 0
 
     async def request() -> None:
         nonlocal acts
-        while time.monotonic() < end:
+        while acts < 500 or purged < 500:
             refresh = await _issued_and_perhaps_purged(world)
             for _ in range(5):
                 refresh = await _rotated(world, refresh, NewRefreshToken(new_digest(), NOW + DAY))
@@ -237,17 +237,15 @@ async def test_purging_beside_requests_costs_them_no_error_and_the_server_no_dea
                 world.here.tenant_id, new_digest(), world.here.session(), replaces=None, events=[]
             )
 
-    purged = 0
-
     async def purge() -> None:
         nonlocal purged
-        while time.monotonic() < end:
+        while acts < 500 or purged < 500:
             for now in (NOW + 2 * DAY, FAR):
-                purged += sum((await world.operator.purge_expired(now=now, batch=50)).values())
+                removed = await world.operator.purge_expired(now=now, batch=50)
+                purged += sum(removed.values())
 
-    await asyncio.gather(*(request() for _ in range(4)), purge(), purge())
-    assert acts > 50
-    assert purged > 50
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
+        await asyncio.gather(*(request() for _ in range(4)), purge(), purge())
     assert run(database.admin, deadlocks) == before
 
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from tegata.identifiers import TenantId
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.reader import FALLBACKS, Reader
+from tegata.postgres.reader_breaker import Breaker
 from tegata.postgres.samples import samples_of
 from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.tenancy import tenant
 from tegata.storage.errors import Unavailable
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 
 pytestmark = pytest.mark.anyio
-LIMITS = PoolLimits(size=1, wait_seconds=0.05)
+LIMITS = replace(PATIENT, size=1, wait_seconds=0.05)
 
 
 @pytest.fixture
 async def storage(migrated_database: MigratedDatabase) -> AsyncIterator[PostgresStorage]:
-    reader = Reader(migrated_database.app.in_database("no_such_database"), LIMITS)
+    reader = Reader(
+        migrated_database.app.in_database("no_such_database"),
+        LIMITS,
+        breaker=Breaker(clock=lambda: 0.0),
+        patience_seconds=PATIENCE_SECONDS,
+        connect_seconds=PATIENCE_SECONDS,
+    )
     storage = PostgresStorage(migrated_database.app, LIMITS, reader=reader)
     yield storage
     await storage.close()

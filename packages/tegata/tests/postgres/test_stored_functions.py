@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.stored_functions import StoredFunction, wanted_functions
 from tegata.postgres.tenancy import tenant
 from tegata.testing.clusters import Cluster
 from tegata.testing.crowd import crowd
 from tegata.testing.hot_acts import hot_acts
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.records import World, inhabit
 
 FUNCTIONS = {function.name: function for function in wanted_functions()}
@@ -54,11 +56,17 @@ ROWS = 4000
 @pytest.mark.anyio
 async def test_no_hot_act_reads_a_whole_table(each_cluster: Cluster) -> None:
     with each_cluster.migrated_database() as database:
-        one = PoolLimits(size=1)
+        one = replace(PATIENT, size=1)
         storage, operator = PostgresStorage(database.app, one), PostgresOperatorStorage(database.maintenance, one)
         world = World(storage, operator, await inhabit(operator), await inhabit(operator))
         with psycopg.connect(database.admin.psycopg_conninfo(), autocommit=True) as admin:
             crowd(database.admin, world.here.tenant_id, rows=ROWS, small_tenants=100, rows_each=5)
+            # A session may tell what it has read only when it ends.
+            await operator.close()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                others = "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+                while admin.execute(others).fetchone() is not None:
+                    await asyncio.sleep(0.01)
 
             async def scanned() -> set[str]:
                 """Tables that the application's connection has read from end to end so far."""
@@ -87,5 +95,4 @@ async def test_no_hot_act_reads_a_whole_table(each_cluster: Cluster) -> None:
                 if new := await scanned() - before:
                     guilty[name] = new
         await storage.close()
-        await operator.close()
     assert guilty.keys() == {"what must be noticed"}

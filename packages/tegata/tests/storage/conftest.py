@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.testing.clusters import Cluster, MigratedDatabase
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import World, inhabit
-
-_DATABASES: dict[str, MigratedDatabase] = {}
 
 
 @pytest.fixture(scope="session", params=["memory", "pg15", "pg18"])
@@ -40,7 +39,7 @@ async def world(database: MigratedDatabase | None) -> AsyncIterator[World]:
         memory = MemoryStorage()
         yield World(memory, memory, await inhabit(memory), await inhabit(memory))
         return
-    limits = PoolLimits(size=8, wait_seconds=30, statement_seconds=30, waiting=1000)
+    limits = replace(PATIENT, size=8)
     storage = PostgresStorage(database.app, limits)
     operator = PostgresOperatorStorage(database.maintenance, limits)
     try:
