@@ -14,7 +14,7 @@ HOW_TO, RUNBOOK = "rotate-secrets-on-aws.md", "secrets-runbook.md"
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if holds():
             return
         time.sleep(0.05)
