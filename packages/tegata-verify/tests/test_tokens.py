@@ -71,7 +71,7 @@ def refusal(token, issuer, rules=None, now=NOW):
     return caught.value.reason
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA"])
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"])
 def test_a_good_token_is_accepted_in_each_algorithm(algorithm):
     issuer = TestIssuer(ISSUER, clock=lambda: NOW, algorithm=algorithm)
     assert judge(issuer.mint(subject="me"), issuer)["sub"] == "me"

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from tegata_verify.algorithms import SUPPORTED_ALGORITHMS, name_fully
 from tegata_verify.claims import numeric_date
 from tegata_verify.errors import InvalidDpopProof, Reason, TokenError, UseDpopNonce
-from tegata_verify.issuers import SUPPORTED_ALGORITHMS
 from tegata_verify.jwks import VerificationKey, parse_key
 from tegata_verify.nonces import DpopNonces
 from tegata_verify.proof_memory import LocalProofMemory, ProofMemory, UsedProof
@@ -40,7 +40,7 @@ class DpopPolicy:
 
     base_urls: str | Collection[str]
     _: KW_ONLY
-    algorithms: tuple[str, ...] = ("ES256", "EdDSA", "PS256", "RS256")
+    algorithms: tuple[str, ...] = ("ES256", "Ed25519", "EdDSA", "PS256", "RS256")
     lifetime_seconds: float = 60
     leeway_seconds: float = 10
     max_proof_bytes: int = 8 * 1024
@@ -51,7 +51,7 @@ class DpopPolicy:
     def __post_init__(self) -> None:
         given = (self.base_urls,) if isinstance(self.base_urls, str) else self.base_urls
         object.__setattr__(self, "base_urls", tuple(normalize(url).rstrip("/") for url in given))
-        object.__setattr__(self, "algorithms", tuple(self.algorithms))
+        object.__setattr__(self, "algorithms", name_fully(self.algorithms))
         if not self.base_urls:
             raise ValueError("base_urls: name the address under which clients know this service")
         if not self.algorithms or not SUPPORTED_ALGORITHMS.issuperset(self.algorithms):

@@ -10,11 +10,13 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-# What each kind of key may verify; the kind is the key type, with the curve where there is one. RFC 7518 §3.1.
+from tegata_verify.algorithms import find_names
+
+# What each kind of key may verify; the kind is the key type and, if any, the curve. RFC 7518 §3.1, RFC 9864 §2.2.
 _ALGORITHMS = {
     ("EC", "P-256"): frozenset({"ES256"}),
     ("RSA", None): frozenset({"RS256", "PS256"}),
-    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+    ("OKP", "Ed25519"): find_names("Ed25519"),
 }
 _PUBLIC_MEMBERS = {"EC": ("crv", "x", "y"), "RSA": ("n", "e"), "OKP": ("crv", "x")}
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
@@ -90,7 +92,7 @@ def parse_key(jwk: object) -> VerificationKey | None:
     curve = None if key_type == "RSA" else str(jwk.get("crv"))
     algorithms = _ALGORITHMS.get((key_type, curve), frozenset())
     if "alg" in jwk:
-        algorithms &= {str(jwk["alg"])}
+        algorithms &= find_names(str(jwk["alg"]))
     if not algorithms:
         return None
     key = _import(key_type, {name: jwk.get(name) for name in _PUBLIC_MEMBERS[key_type]})

@@ -21,7 +21,7 @@ NONCES = DpopNonces([b"not a secret, thirty-two bytes!!"])
 NONCE = NONCES.make(NOW)
 
 BEARER, PROOF = 'Bearer realm="beer"', 'DPoP realm="beer"'
-ALGS = ', algs="ES256 EdDSA PS256 RS256"'
+ALGS = ', algs="ES256 Ed25519 EdDSA PS256 RS256"'
 WHERE = f', resource_metadata="{HOST}/.well-known/oauth-protected-resource"'
 
 

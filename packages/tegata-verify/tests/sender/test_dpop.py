@@ -270,7 +270,7 @@ async def test_where_proofs_are_required_no_bearer_token_is_taken():
         await bench.guard.authorize(request(bench.issuer.mint(), scheme="Bearer"))
     challenges = [value for name, value in bench.guard.refuse(caught.value).headers if name == "WWW-Authenticate"]
     assert [challenge.split(" ")[0] for challenge in challenges] == ["DPoP"]
-    assert 'algs="ES256 EdDSA PS256 RS256"' in challenges[0]
+    assert 'algs="ES256 Ed25519 EdDSA PS256 RS256"' in challenges[0]
 
 
 async def test_the_nonce_is_asked_for_given_and_taken_until_it_is_old():

@@ -31,6 +31,7 @@ KEYS = {
     "RS256": lambda: RSAKey.generate_key(2048),
     "PS256": lambda: RSAKey.generate_key(2048),
     "EdDSA": lambda: OKPKey.generate_key("Ed25519"),
+    "Ed25519": lambda: OKPKey.generate_key("Ed25519"),
 }
 ISSUER = TestIssuer()
 
@@ -145,6 +146,6 @@ def test_it_understands_why_it_is_refused(service):
         assert answer["code"] == "OAUTH_WWW_AUTHENTICATE_CHALLENGE"
         (challenge,) = answer["challenges"]
         assert challenge["scheme"] == "dpop"
-        assert challenge["parameters"]["algs"] == "ES256 EdDSA PS256 RS256"
+        assert challenge["parameters"]["algs"] == "ES256 Ed25519 EdDSA PS256 RS256"
         expected = "insufficient_scope" if name == "narrow token" else "invalid_token"
         assert challenge["parameters"]["error"] == expected

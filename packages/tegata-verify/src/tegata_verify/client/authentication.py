@@ -93,7 +93,8 @@ class PrivateKeyJwt:
 
     `key` is a private key of joserfc, or a function that gives the one of the moment, so that it may be rotated; its
     `kid` goes into the header. `audience` is "issuer" (what FAPI 2.0 §5.3.2.1 asks for), "token_endpoint", or a text
-    of the server's own. `algorithm` is chosen by the kind of key: ES256, RS256 or EdDSA.
+    of the server's own. `algorithm` is chosen by the kind of key: ES256, RS256 or EdDSA; a server may
+    want the full name of that, Ed25519 (RFC 9864).
 
     >>> key = ECKey.generate_key("P-256", {"kid": "2026-11"})
     >>> proof = PrivateKeyJwt("stock-service", key).prove(Addressee("https://id.example.com/demo", "", now=0))
@@ -175,6 +176,8 @@ def algorithm_of(key: PrivateKey) -> str:
     if isinstance(key, RSAKey):
         return "RS256"
     if isinstance(key, OKPKey):
+        if key.curve_name != "Ed25519":
+            raise ValueError("an OKP key is of the curve Ed25519")
         return "EdDSA"
     if key.as_dict(private=False)["crv"] != "P-256":
         raise ValueError("an EC key is of the curve P-256")

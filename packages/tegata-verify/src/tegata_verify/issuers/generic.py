@@ -6,12 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from tegata_verify.algorithms import SUPPORTED_ALGORITHMS, name_fully
 from tegata_verify.claims import find_names, find_scopes, find_text
 from tegata_verify.issuers.addresses import check_url
 from tegata_verify.issuers.id_tokens import refuse_id_token
-
-# Asymmetric only: with HS256 every service could also issue. RFC 8725 §3.1, §3.2.
-SUPPORTED_ALGORITHMS = frozenset({"ES256", "RS256", "PS256", "EdDSA"})
 
 _COLLECTIONS = ("audiences", "client_ids", "algorithms", "token_types", "required_claims")
 
@@ -43,7 +41,8 @@ class Generic:
     name of another issuer of the same verifier: only for a key set that nobody else's tokens are signed with.
     `token_types` are media types without `application/`; an empty collection is for issuers that do not mark their
     access tokens: then what looks like an ID token is refused (`tegata_verify.issuers.id_tokens`).
-    `client_ids`, if any, are the only clients whose tokens are taken. Raises `ValueError` for anything that could not
+    `algorithms` with `EdDSA` allow its full name `Ed25519` too. `client_ids`, if any, are the only clients whose
+    tokens are taken. Raises `ValueError` for anything that could not
     be checked safely.
 
     >>> Generic("https://id.example.com", ["beer-service"]).metadata_url
@@ -85,6 +84,7 @@ class Generic:
                 raise ValueError(f"{name}: an empty name")
         if not self.algorithms or not SUPPORTED_ALGORITHMS.issuperset(self.algorithms):
             raise ValueError(f"algorithms: choose from {', '.join(sorted(SUPPORTED_ALGORITHMS))}")
+        self._set("algorithms", frozenset(name_fully(self.algorithms)))
         if not 0 <= self.leeway_seconds <= 300:
             raise ValueError("leeway_seconds: 0 to 300, a few minutes at most (RFC 7519 §4.1.4)")
 

@@ -278,7 +278,7 @@ def build_verifier(*issuers: TestIssuer, clock: Clock = time.time) -> Verifier:
 def _generate_key(algorithm: str, kid: str) -> SigningKey:
     if algorithm == "ES256":
         return ECKey.generate_key("P-256", {"kid": kid})
-    if algorithm == "EdDSA":
+    if algorithm in ("EdDSA", "Ed25519"):
         return OKPKey.generate_key("Ed25519", {"kid": kid})
     return RSAKey.generate_key(2048, {"kid": kid})
 

@@ -53,7 +53,7 @@ def find_algorithm(rules: Generic) -> str:
     """Return the algorithm that the issuer uses out of the box, of those allowed."""
     vendors = (Auth0, Cognito, EntraId, Keycloak)
     preferred = ("RS256", "ES256") if isinstance(rules, vendors) else ("ES256", "RS256")
-    return next(name for name in (*preferred, "PS256", "EdDSA") if name in rules.algorithms)
+    return next(name for name in (*preferred, "PS256", "EdDSA", "Ed25519") if name in rules.algorithms)
 
 
 def find_jwks_uri(rules: Generic) -> str:
