@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tegata_credentials.testing import free_port
+
 from .contract import Client, Tenant
 from .node import missing
 
 MODULES = Path("/usr/lib/apache2/modules")
+PATIENCE_SECONDS = 60
 NEEDED = ("mpm_event", "authz_core", "authn_core", "authz_user", "headers", "dir", "mime", "auth_openidc")
 
 # The redirect URI lies inside the protected path and is answered by the module itself.
@@ -49,6 +52,8 @@ OIDCResponseMode {response_mode}
 OIDCRemoteUserClaim sub
 OIDCPassClaimsAs environment
 OIDCCookieSameSite On
+OIDCHTTPTimeoutLong {patience}
+OIDCHTTPTimeoutShort {patience}
 
 <Location />
   AuthType openid-connect
@@ -58,12 +63,6 @@ OIDCCookieSameSite On
   Header always set X-Claim-Email "%{{OIDC_CLAIM_email}}e"
 </Location>
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -90,6 +89,7 @@ def relying_party(tenant: Tenant, client: Client, redirect_uri: str, response_mo
             redirect_uri=redirect_uri,
             passphrase=os.urandom(16).hex(),
             response_mode=response_mode,
+            patience=PATIENCE_SECONDS,
         )
         (folder / "apache.conf").write_text(text, encoding="utf-8")
         command = [binary, "-f", str(folder / "apache.conf"), "-D", "FOREGROUND"]
@@ -100,7 +100,7 @@ def relying_party(tenant: Tenant, client: Client, redirect_uri: str, response_mo
             yield port, folder / "error.log"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _lay_out(folder: Path) -> None:
@@ -120,7 +120,7 @@ def _identity(folder: Path) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break

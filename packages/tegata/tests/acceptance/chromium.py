@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
 
 from .contract import User
 from .node import missing
@@ -27,6 +27,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MILLISECONDS = 60_000
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 800}
 
@@ -72,15 +73,19 @@ class Visitor:
     context: BrowserContext
     page: Page
     complaints: list[str] = field(default_factory=list)
+    may_be_refused: bool = False  # a browser logs every answer above 399; that may be what it is to get
 
     def watch(self, page: Page) -> Page:
-        page.on(
-            "console", lambda line: self.complaints.append(line.text) if line.type in {"error", "warning"} else None
-        )
+        page.on("console", lambda line: self._said(line.type, line.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         # Playwright writes on what it is given, and this class has no room for it: hence the lambda.
         page.on("response", lambda answer: self._answered(answer))
         return page
+
+    def _said(self, kind: str, text: str) -> None:
+        is_refusal = self.may_be_refused and "Failed to load resource" in text
+        if kind in {"error", "warning"} and not is_refusal:
+            self.complaints.append(text)
 
     def _answered(self, answer: Response) -> None:
         if answer.status >= 500:
@@ -117,6 +122,7 @@ NewVisitor = Callable[..., Visitor]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser for a module: Playwright's event loop must not outlive it, other tests have loops of their own."""
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     if shutil.which(EXECUTABLE) is None:
         missing("Debian package chromium")
     with ExitStack() as stack:
@@ -138,7 +144,7 @@ def new_visitor(chromium: Browser) -> Iterator[NewVisitor]:
 
     def make(**options: Any) -> Visitor:
         context = chromium.new_context(**({"viewport": DESKTOP, "locale": "en-US"} | options))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         visitor = Visitor(context, context.new_page())
         visitor.watch(visitor.page)
         made.append(visitor)

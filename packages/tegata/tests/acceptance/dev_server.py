@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,15 @@ from .contract import Dev, read_dev
 from .guardian import is_running
 
 TEGATA = str(Path(sys.executable).parent / "tegata")
-START_SECONDS = 60
-STOP_SECONDS = 30
+START_SECONDS = 120
+STOP_SECONDS = 60
+# Many sign in as the same person, from one address and at once, and on a busy machine that takes a while.
+CROWDED = {
+    "TEGATA_THROTTLE_ACCOUNT_FAILURES": "1000",
+    "TEGATA_THROTTLE_ADDRESS_FAILURES": "1000",
+    "TEGATA_DATABASE_POOL_WAIT_SECONDS": "60",
+    "TEGATA_DATABASE_STATEMENT_TIMEOUT_SECONDS": "60",
+}
 
 
 def make_home() -> Path:
@@ -63,7 +70,7 @@ class Running:
         return self.process.wait(STOP_SECONDS)
 
 
-def start(home: Path, *arguments: str, command: list[str] | None = None) -> Running:
+def start(home: Path, *arguments: str, command: list[str] | None = None, **settings: str) -> Running:
     """Start `tegata dev`, and come back when it answers.
 
     The address is read from a dev.json written by this start, not by an earlier one.
@@ -73,7 +80,7 @@ def start(home: Path, *arguments: str, command: list[str] | None = None) -> Runn
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [*(command or [TEGATA, "dev"]), *arguments],
-            env=clean_environment(home),
+            env=clean_environment(home, **settings),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -104,7 +111,7 @@ def _stamp(home: Path) -> tuple[int, int] | None:
 def _answering(home: Path) -> Dev | None:
     try:
         dev = read_dev(home)
-        return dev if httpx2.get(dev.base_url + "/livez", timeout=5, verify=False).status_code == 200 else None
+        return dev if httpx2.get(dev.base_url + "/livez", timeout=20, verify=False).status_code == 200 else None
     except (OSError, ValueError, httpx2.TransportError):
         return None
 
@@ -169,8 +176,8 @@ class SharedRun:
                 remove_home(home)
             shutil.rmtree(self._place)
 
-    def home(self) -> Path:
-        """Give the server's state directory; start the server if nobody has."""
+    def home(self, prepare: Callable[[Path], None]) -> Path:
+        """Give the server's state directory; start and prepare the server if nobody has."""
         with locked(self._place / "lock"):
             if self._state.exists():
                 pid, home = self._read()
@@ -178,8 +185,9 @@ class SharedRun:
                     return home
             home = make_home()
             guardian = str(Path(__file__).with_name("guardian.py"))
-            running = start(home, command=[sys.executable, guardian, str(self.run), TEGATA, "dev"])
+            running = start(home, command=[sys.executable, guardian, str(self.run), TEGATA, "dev"], **CROWDED)
             _forget(running.process)
+            prepare(home)
             self._state.write_text(f"{running.process.pid} {home}")
             return home
 

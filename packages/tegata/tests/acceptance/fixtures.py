@@ -11,7 +11,7 @@ import pytest
 
 from . import dev_server
 from .contract import Dev, Tenant, User, read_dev
-from .extra_clients import add_extra_clients
+from .extra_clients import add_extra_clients, be_patient
 from .relying_party import Browser, Party, RelyingParty, plain_client
 
 NewBrowser = Callable[[], Browser]
@@ -37,7 +37,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def home(pytestconfig: pytest.Config) -> Path:
     """State directory of the one `tegata dev` that all tests of the run share."""
     given = os.environ.get("TEGATA_ACCEPTANCE_HOME")
-    return Path(given) if given else pytestconfig.stash[SHARED].home()
+    return Path(given) if given else pytestconfig.stash[SHARED].home(be_patient)
 
 
 @pytest.fixture(scope="session")

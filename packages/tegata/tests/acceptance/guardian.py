@@ -36,7 +36,7 @@ def main(watched: int, command: list[str]) -> int:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
             try:
-                child.wait(30)
+                child.wait(50)
             except subprocess.TimeoutExpired:
                 os.kill(child.pid, signal.SIGKILL)
         return child.wait()

@@ -30,7 +30,7 @@ def run(script: str, **asked: Any) -> dict[str, Any]:
     if not (FOLDER / "node_modules" / "openid-client").is_dir():
         missing(f"npm packages openid-client and jose: npm ci in {FOLDER.name}/")
     done = subprocess.run(
-        [node, script], cwd=FOLDER, input=json.dumps(asked).encode(), capture_output=True, timeout=60, check=False
+        [node, script], cwd=FOLDER, input=json.dumps(asked).encode(), capture_output=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
     document: dict[str, Any] = json.loads(done.stdout)

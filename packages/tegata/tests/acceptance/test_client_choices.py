@@ -20,7 +20,7 @@ Extra = Callable[[str], RelyingParty]
 
 def eventually(check: Callable[[], bool]) -> bool:
     """Other processes' changes arrive by notification: soon, not at once."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 25  # after 30 s nobody would have to be told
     while not (done := check()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return done

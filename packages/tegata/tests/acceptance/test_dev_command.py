@@ -162,7 +162,7 @@ def test_the_printed_curl_lines_work_when_pasted(running: Running) -> None:
     environment = clean_environment(running.home)
     for line in lines:
         done = subprocess.run(
-            ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=False, env=environment
+            ["bash", "-c", line], capture_output=True, text=True, timeout=180, check=False, env=environment
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout.strip(), line

@@ -46,7 +46,7 @@ class Visitor:
         self.site = "http://" + urlsplit(redirect_uri).netloc
         self.browser = Browser(dev.base_url)
         self.browser.http.close()
-        self.browser.http = httpx2.Client(transport=Elsewhere(urlsplit(redirect_uri).netloc, port), timeout=30)
+        self.browser.http = httpx2.Client(transport=Elsewhere(urlsplit(redirect_uri).netloc, port), timeout=60)
 
     def go(self, path: str, user: User) -> httpx2.Response:
         """Open a page of the site and do everything both sides ask."""

@@ -22,7 +22,7 @@ def test_the_round_trip_of_the_readme_works_when_pasted(name: str, dev: Dev, hom
     block = re.search(r"```sh\n(secret=.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     lines = block[1].replace("http://127.0.0.1:8080", dev.base_url).replace('".tegata/dev.json"', f'"{home}/dev.json"')
-    done = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     told = json.JSONDecoder()
     introspection, end = told.raw_decode(done.stdout)

@@ -65,6 +65,7 @@ async def serving_on(
         "TEGATA_WORKERS": str(workers),
         "TEGATA_MASTER_KEY": key,
         "TEGATA_BASE_URL": BASE_URL,
+        "TEGATA_METRICS_NETWORKS": "127.0.0.1",
         "TEGATA_DATABASE_URL": database.app.psycopg_conninfo(),
         **{f"TEGATA_DATABASE_{name.upper()}": value for name, value in settings.items()},
     }
@@ -80,7 +81,7 @@ async def serving_on(
         await clients.close()
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -22,7 +22,7 @@ from .served import Serving, serving_on
 
 pytestmark = pytest.mark.anyio
 
-WAIT_SECONDS, STATEMENT_SECONDS, QUEUE = 1.0, 20.0, 5
+WAIT_SECONDS, STATEMENT_SECONDS, QUEUE = 15.0, 120.0, 5
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ async def serving(server: tuple[DurableDatabase, MigratedDatabase], tmp_path: Pa
 
 
 def told(serving: Serving) -> list[dict[str, object]]:
-    return [json.loads(line) for line in serving.log.read_text().splitlines() if line.startswith("{")]
+    ended, _, _ = serving.log.read_text().rpartition("\n")  # the last line may be being written
+    return [json.loads(line) for line in ended.splitlines() if line.startswith("{")]
 
 
 def refresh(house: House) -> dict[str, str]:
@@ -59,7 +60,7 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
     here = serving.houses[0]
     admin = Database(serving.database.admin, PoolLimits(size=1, statement_seconds=60))
     address = serving.clients.address
-    async with httpx2.AsyncClient(base_url=address, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=address, timeout=180, trust_env=False) as http:
 
         async def ask() -> tuple[float, httpx2.Response]:
             began = time.monotonic()
@@ -73,8 +74,13 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
             holding = [asyncio.create_task(ask()) for _ in range(2)]
             while await admin_sees_waiting(connection) < 2:  # both connections are taken
                 await asyncio.sleep(0.02)
-            answers = await asyncio.gather(*(ask() for _ in range(40)))
+            queued = [asyncio.create_task(ask()) for _ in range(QUEUE)]
+            # The writer of the audit log may be one of them.
+            while f'tegata_database_pool_waiting{{pool="writer",worker="0"}} {QUEUE}.0' not in await metrics(http):
+                await asyncio.sleep(0.02)
+            answers = await asyncio.gather(*(ask() for _ in range(40 - QUEUE)))
             page = await http.get(f"/{here.who.name}/sign-in?interaction={'x' * 43}", headers={"accept": "text/html"})
+            answers += await asyncio.gather(*queued)
             slowest = max(seconds for seconds, _ in answers)
             assert not any(task.done() for task in holding)
         await asyncio.gather(*holding)
@@ -88,10 +94,14 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
         assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
         assert int(answer.headers["retry-after"]) > 0
     assert reasons["too many requests wait for a database connection"] >= 40 - QUEUE
-    assert 1 <= reasons["no free database connection"] <= QUEUE + 1
+    assert 1 <= reasons["no free database connection"] <= QUEUE
     assert slowest < STATEMENT_SECONDS  # nobody waited for the lock
     assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert int(page.headers["retry-after"]) > 0
+
+
+async def metrics(http: httpx2.AsyncClient) -> str:
+    return (await http.get("/metrics")).text
 
 
 async def admin_sees_waiting(connection: object) -> int:

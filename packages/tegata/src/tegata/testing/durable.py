@@ -62,6 +62,7 @@ class DurableDatabase:
     def kill(self) -> None:
         """Kill every process of the server at once, as a machine that loses its power would."""
         postmaster = self.postmaster
+        self.pause()  # it begets nobody any more
         everybody = [postmaster, *_children(postmaster)]
         _kill(everybody)
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -84,7 +85,12 @@ class DurableDatabase:
 
     def pause(self) -> None:
         """Stop the postmaster in its tracks: the kernel still takes connections, and nobody answers them."""
-        os.kill(self.postmaster, signal.SIGSTOP)
+        postmaster = self.postmaster
+        os.kill(postmaster, signal.SIGSTOP)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, "a stopped process goes on"
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let a paused postmaster go on."""

@@ -29,7 +29,7 @@ def shell(text: str, environment: dict[str, str]) -> str:
         env=environment | {"PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
