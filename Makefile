@@ -82,5 +82,6 @@ lambda: dev ## build the rotation function for AWS Lambda: one zip for each arch
 lock: dev ## choose the newest allowed versions again and pin them, with hashes and without addresses
 	@$(BIN)/python tools/lock.py $(ARGS)
 
-clean: ## remove what make has made: the environment, caches, the data of `make run`
+clean: ## remove what make has made: the environments, caches, the data of `make run`, templates; not what is in dist
 	@rm -rf .venv .tegata .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf infra/node_modules infra/build infra/cdk.out

@@ -16,11 +16,17 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 from tegata_credentials.testing.outputs import VARIABLE, Outputs, remembered
+
+# What Hypothesis itself does where it knows a build server: the same examples in each run, and no limit of time for one
+# example or for making ten, which a busy machine would break.
+settings.register_profile("default", settings.get_profile("ci"))
+settings.load_profile("default")
 
 COMPLETE = "TEGATA_ACCEPTANCE_COMPLETE"
 """Set where everything that tests drive is there: a skip for want of it would hide a fault."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+CONFIG = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 OUTLINE = {
     "tegata": "",
@@ -102,26 +105,65 @@ BREACHES = [
 ]
 
 
-def lint(directory: Path, modules: dict[str, str], contract: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Write the modules below the directory and judge them by the contracts of this project."""
+class Linter:
+    """A process that judges one tree after the other."""
+
+    def __enter__(self) -> Linter:
+        command = [sys.executable, "-I", str(Path(__file__).with_name("contracts_side.py")), str(CONFIG)]
+        variables = {**os.environ, "COLUMNS": "200"}
+        self._process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._process.communicate()
+
+    def judge(self, directory: Path, contract: str) -> tuple[int, str]:
+        """Return the exit status and what was said."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(directory), contract]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, "import-linter has ended"
+        status, told = json.loads(answer)
+        return status, told
+
+
+@pytest.fixture(scope="module")
+def linter() -> Iterator[Linter]:
+    with Linter() as started:
+        yield started
+
+
+def write(directory: Path, modules: dict[str, str]) -> None:
+    """Write modules below the directory."""
     for name, text in modules.items():
         path = directory.joinpath(*name.split("."), "__init__.py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
-    command += ["--config", str(ROOT / "pyproject.toml"), *(["--contract", contract] if contract else [])]
-    variables = {**os.environ, "PYTHONPATH": str(directory), "COLUMNS": "200"}
-    return subprocess.run(command, check=False, cwd=directory, env=variables, capture_output=True, text=True)
 
 
 def test_the_outline_itself_keeps_every_contract(tmp_path: Path) -> None:
-    answer = lint(tmp_path, OUTLINE)
+    write(tmp_path, OUTLINE)
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache", "--config", str(CONFIG)]
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    answer = subprocess.run(command, check=False, cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "0 broken" in answer.stdout
 
 
+@pytest.mark.parametrize("contract", sorted({contract for contract, _, _ in BREACHES}))
+def test_without_a_breach_none_is_found(linter: Linter, tmp_path: Path, contract: str) -> None:
+    write(tmp_path, OUTLINE)
+    status, told = linter.judge(tmp_path, contract)
+    assert status == 0, told
+    assert "1 kept, 0 broken" in told
+
+
 @pytest.mark.parametrize(("contract", "module", "text"), BREACHES, ids=lambda value: value or "unlisted")
-def test_a_breach_is_found(tmp_path: Path, contract: str, module: str, text: str) -> None:
-    answer = lint(tmp_path, {**OUTLINE, module: f"{OUTLINE.get(module, '')}\n{text}"}, contract)
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert "1 broken" in answer.stdout
+def test_a_breach_is_found(linter: Linter, tmp_path: Path, contract: str, module: str, text: str) -> None:
+    write(tmp_path, {**OUTLINE, module: f"{OUTLINE.get(module, '')}\n{text}"})
+    status, told = linter.judge(tmp_path, contract)
+    assert status == 1, told
+    assert "1 broken" in told

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from .inner_run import ROOT, run_pytest
+
 TOLD = "def test_{name}(worker_id):\n    print('{name}', worker_id)\n"
 
 
@@ -28,7 +26,6 @@ def test_what_is_said_to_take_long_is_there(path: str) -> None:
 
 
 def test_files_that_take_long_come_before_those_of_many_tests(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
     names = ["a_first", "b_many", *(f"c_other_{number}" for number in range(4))]
     for name in names:
         times = 9 if name == "b_many" else 1
@@ -36,16 +33,13 @@ def test_files_that_take_long_come_before_those_of_many_tests(tmp_path: Path) ->
     last_by_count = tmp_path / long()[0]
     last_by_count.parent.mkdir(parents=True)
     last_by_count.write_text(TOLD.format(name="long"))
-    options = ["-v", "-n", "1", "--dist", "loadfile", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_pytest(tmp_path, "-v", workers=1)
     passed = [line.rpartition("::")[2].strip() for line in done.stdout.splitlines() if " PASSED " in line]
     assert passed[:2] == ["test_long", "test_b_many_0"], done.stdout
     assert len(passed) == 15
 
 
 def test_tests_of_one_name_are_refused(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
     twice = "def test_path(): ...\n"
     same = (
         "import pytest\ndef pytest_pycollect_makeitem(collector, name, obj):\n    if name == 'test_path':\n"
@@ -54,17 +48,6 @@ def test_tests_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "conftest.py").write_text(same)
     (tmp_path / "inner" / "test_paths.py").write_text(twice)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(tmp_path),
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_pytest(tmp_path, "-q")
     assert "several tests have one name: inner/test_paths.py::test_path" in done.stdout + done.stderr
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

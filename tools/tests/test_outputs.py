@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .inner_run import run_pytest
+
 BEGINNING = """
 import logging, secrets, subprocess, sys
 import pytest
@@ -46,29 +44,24 @@ def test_of_a_skip():
 FAILING = "\ndef test_failing():\n    assert new() == 'something else'\n"
 
 
-def run(directory: Path, body: str, *words: str) -> subprocess.CompletedProcess[str]:
-    shutil.copy(ROOT / "conftest.py", directory)
+def run(directory: Path, body: str, workers: int = 0) -> subprocess.CompletedProcess[str]:
     (directory / "test_one.py").write_text(body)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory), *words]
-    environment = {name: value for name, value in os.environ.items() if name != "TEGATA_TEST_OUTPUTS"}
-    return subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, timeout=120, check=False, env=environment
-    )
+    return run_pytest(directory, "-q", workers=workers, without=["TEGATA_TEST_OUTPUTS"])
 
 
 def test_secrets_that_were_put_out_in_any_way_fail_a_run_whose_tests_passed(tmp_path: Path) -> None:
-    done = run(tmp_path, QUIET + LOUD, "-n", "2")
+    done = run(tmp_path, QUIET + LOUD, workers=2)
     assert "7 passed, 1 skipped" in done.stdout
     assert "8 secrets were generated, 7 of them found" in done.stdout
     assert done.returncode == 1
 
 
 def test_a_run_that_puts_nothing_out_passes(tmp_path: Path) -> None:
-    done = run(tmp_path, QUIET, "-p", "no:xdist")
+    done = run(tmp_path, QUIET)
     assert "1 secrets were generated, 0 of them found" in done.stdout
     assert done.returncode == 0
 
 
 def test_a_secret_in_a_failed_assertion_is_found(tmp_path: Path) -> None:
-    done = run(tmp_path, QUIET + FAILING, "-p", "no:xdist")
+    done = run(tmp_path, QUIET + FAILING)
     assert "2 secrets were generated, 1 of them found" in done.stdout

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from .inner_run import run_pytest
+
 ONE = """
 def test_a_scenario(count, attacked):
     count("expiry under load: asyncpg", logins=40, rejected_logins=0)
@@ -25,13 +22,11 @@ def test_another(count, attacked):
 """
 
 
-@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n", "2", "--dist", "loadfile"]], ids=["alone", "workers"])
-def test_figures_of_all_workers_are_printed_and_added_up(tmp_path: Path, workers: list[str]) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
+@pytest.mark.parametrize("workers", [0, 2], ids=["alone", "workers"])
+def test_figures_of_all_workers_are_printed_and_added_up(tmp_path: Path, workers: int) -> None:
     (tmp_path / "test_one.py").write_text(ONE)
     (tmp_path / "test_two.py").write_text(TWO)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), *workers]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run_pytest(tmp_path, "-q", workers=workers)
     lines = done.stdout.splitlines()
     assert "1 failed, 1 passed" in lines[-1]
     told = lines[next(n for n, line in enumerate(lines) if " counted " in line) :]
@@ -73,24 +68,8 @@ def test_what_is_known(): assert False
     ids=["not complete", "complete"],
 )
 def test_where_everything_is_there_nothing_is_skipped_for_want_of_it(tmp_path: Path, complete: str, ended: str) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "test_skipped.py").write_text(SKIPPED)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "--rootdir",
-        str(tmp_path),
-    ]
-    environment = {**os.environ, "TEGATA_ACCEPTANCE_COMPLETE": complete}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_pytest(tmp_path, "-q", TEGATA_ACCEPTANCE_COMPLETE=complete)
     assert ended in done.stdout.splitlines()[-1], done.stdout
     assert done.returncode == (1 if complete else 0)
     for what in ("PostgreSQL 15", "pgbouncer", "nginx") if complete else ():

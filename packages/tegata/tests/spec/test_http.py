@@ -290,10 +290,10 @@ def test_pages_never_load_anything_from_elsewhere(web: RelyingParty, browser: Br
 
 
 def raw(dev: Dev, request: bytes) -> bytes:
-    """Send bytes, and give what comes back until the server closes or falls silent."""
+    """Send bytes, and give what comes back until the server closes; it waits for 20 s where more could come."""
     parts = urlsplit(dev.base_url)
     assert parts.hostname is not None
-    with socket.create_connection((parts.hostname, parts.port or 80), timeout=5) as connection:
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(request)
         received = b""
         try:

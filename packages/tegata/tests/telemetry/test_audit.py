@@ -28,12 +28,14 @@ class FakeLog:
         self.error: Exception | None = None
         self.poison: dict[str, Exception] = {}
         self.gate: asyncio.Event | None = None
+        self.asked = asyncio.Event()
 
     @property
     def written(self) -> Written:
         return [type_ for batch in self.batches for type_ in batch]
 
     async def write_events(self, events: Sequence[tuple[TenantId, AuditEvent]]) -> None:
+        self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
@@ -148,10 +150,11 @@ async def test_stopping_waits_for_the_batch_that_is_being_written() -> None:
     queue = AuditQueue(log, interval_seconds=0.001)
     fill(queue, "a")
     queue.start()
-    await asyncio.sleep(0.02)
+    await log.asked.wait()
     stopping = asyncio.create_task(queue.stop())
     fill(queue, "b")
     await asyncio.sleep(0.01)
+    assert not stopping.done()
     log.gate.set()
     await stopping
     assert log.written == ["a", "b"]
@@ -163,7 +166,7 @@ async def test_a_cancelled_flush_loses_nothing() -> None:
     queue = queue_on(log)
     fill(queue, "a")
     flushing = asyncio.create_task(queue.flush())
-    await asyncio.sleep(0.01)
+    await log.asked.wait()
     flushing.cancel()
     await asyncio.gather(flushing, return_exceptions=True)
     log.gate.set()
@@ -177,12 +180,12 @@ async def test_it_goes_on_in_the_background_after_a_fault() -> None:
     queue = AuditQueue(log, interval_seconds=0.001)
     queue.start()
     fill(queue, "a")
-    await asyncio.sleep(0.02)
+    await log.asked.wait()
+    await asyncio.sleep(0)
     log.error = None
-    for _ in range(500):
-        if log.written:
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while not log.written:
+            await asyncio.sleep(0.001)
     assert log.written == ["a"]
     await queue.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,15 +16,17 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tegata.telemetry.spans import Incoming
 from tegata.telemetry.trace_export import QUEUE, Tracing
 from tegata.testing.collector import Collector
-from tegata_credentials.testing import free_port
 
 pytestmark = pytest.mark.anyio
+
+PATIENCE_SECONDS = 60.0
+DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a batch may wait for five seconds."""
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    monkeypatch.setenv(DELAY, "20")
 
 
 class Collecting(SpanExporter):
@@ -66,22 +69,24 @@ async def test_what_waits_is_exported_at_the_end() -> None:
     collecting = Collecting()
     tracing = Tracing({}, exporter=collecting)
     make(tracing, "a", "b")
-    await tracing.close()
+    await tracing.close(seconds=PATIENCE_SECONDS)
     assert sorted(collecting.taken) == ["a", "b"]
     assert counted(tracing) == {"exported": 2, "failed": 0, "dropped": 0}
     assert collecting.ended == 1
 
 
-async def test_a_full_queue_drops_and_counts() -> None:
+async def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # None is taken before there is a whole batch of them, however slowly they come.
+    monkeypatch.setenv(DELAY, "600000")
     collecting = Collecting()
     collecting.free.clear()
     tracing = Tracing({QUEUE: "3"}, exporter=collecting)
     make(tracing, "1", "2", "3")  # a whole batch: it is taken at once, and held
-    assert collecting.asked.wait(10)
+    assert collecting.asked.wait(PATIENCE_SECONDS)
     make(tracing, "4", "5", "6", "7", "8")
     assert counted(tracing)["dropped"] == 2
     collecting.free.set()
-    await tracing.close()
+    await tracing.close(seconds=PATIENCE_SECONDS)
     assert sorted(collecting.taken) == ["1", "2", "3", "4", "5", "6"]
     assert counted(tracing) == {"exported": 6, "failed": 0, "dropped": 2}
 
@@ -106,8 +111,8 @@ async def test_a_failure_is_counted_and_told_once(answer: SpanExportResult | Exc
         for name in ("a", "b", "c"):
             collecting.asked.clear()
             make(tracing, name)
-            assert collecting.asked.wait(10)
-        await tracing.close()
+            assert collecting.asked.wait(PATIENCE_SECONDS)
+        await tracing.close(seconds=PATIENCE_SECONDS)
     assert counted(tracing) == {"exported": 1, "failed": 2, "dropped": 0}
     assert [line["event"] for line in lines] == ["traces_not_taken", "traces_taken_again"]
 
@@ -116,16 +121,21 @@ async def test_a_failure_is_counted_and_told_once(answer: SpanExportResult | Exc
 async def test_a_collector_that_refuses_or_is_gone_is_told_of_with_the_reason(
     status: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
     with ExitStack() as stack:
         if status:
             endpoint = stack.enter_context(Collector(status=status)).endpoint
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
+        else:
+            gone = stack.enter_context(socket.socket())
+            gone.bind(("127.0.0.1", 0))  # nobody else can listen there, and the answer is no, at once
+            endpoint = f"http://127.0.0.1:{gone.getsockname()[1]}"
+            # Less than the pause before a second try, which is 0.8 seconds at least.
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.7")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         lines = stack.enter_context(structlog.testing.capture_logs())
         tracing = Tracing({})
         make(tracing, "a")
-        await tracing.close()
+        await tracing.close(seconds=PATIENCE_SECONDS)
     assert counted(tracing) == {"exported": 0, "failed": 1, "dropped": 0}
     (line,) = lines
     assert (line["event"], why in line["said"]) == ("traces_not_taken", True)
@@ -136,7 +146,7 @@ async def test_what_is_sent_is_what_the_standard_describes(monkeypatch: pytest.M
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         tracing = Tracing({})
         make(tracing, "GET /{tenant}/jwks")
-        await tracing.close()
+        await tracing.close(seconds=PATIENCE_SECONDS)
         (span,) = collector.spans()
     assert (span.name, span.kind, span.parent_id, span.resource["service.name"]) == (
         "GET /{tenant}/jwks",
@@ -162,5 +172,5 @@ async def resource_of() -> dict[str, Any]:
     collecting = Collecting()
     tracing = Tracing({}, exporter=collecting)
     make(tracing, "a")
-    await tracing.close()
+    await tracing.close(seconds=PATIENCE_SECONDS)
     return collecting.resource

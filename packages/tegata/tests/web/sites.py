@@ -12,13 +12,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tegata.web import pages
 from tegata.web.assets import Assets
 from tegata.web.locales import load_catalogues
 from tegata.web.rendering import Renderer, build_page_headers
 
+# Five seconds otherwise, which a busy machine may take for a page.
+PATIENCE_MILLISECONDS = 60_000
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -126,7 +129,9 @@ def chromium() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS.split())
+        browser = playwright.chromium.launch(
+            executable_path=path, args=CHROMIUM_ARGUMENTS.split(), timeout=PATIENCE_MILLISECONDS
+        )
         yield browser
         browser.close()
 
@@ -157,6 +162,7 @@ def elsewhere() -> Iterator[Site]:
 def open_page(chromium: Browser, **options: Any) -> tuple[Page, list[str]]:
     """Return a page in a context of its own, and the list its complaints go to (blocked resources, errors)."""
     page = chromium.new_context(**options).new_page()
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
