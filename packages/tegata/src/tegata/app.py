@@ -160,7 +160,7 @@ class Tegata:
         envelope = Envelope.from_text(settings.master_key.get_secret_value())
         return Services(
             storage=backend.storage,
-            directory=Directory(backend.storage, envelope, self._clock, base_url=settings.base_url),
+            directory=self._directory(backend, envelope, settings.base_url),
             own_tokens=OwnTokens(),
             client_keys=ClientKeys(self._remote_keys),
             passwords=PasswordPool(
@@ -171,6 +171,9 @@ class Tegata:
             throttle=settings.throttle,
             allow_loopback_http=settings.allow_loopback_http,
         )
+
+    def _directory(self, backend: Backend, envelope: Envelope, base_url: str) -> Directory:
+        return Directory(backend.storage, envelope, self._clock, base_url=base_url)
 
     def _remote_keys(self, jwks_uri: str) -> RemoteKeys:
         """Return the key cache of one client's jwks_uri, behind the SSRF-safe transport."""

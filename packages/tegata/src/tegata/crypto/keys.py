@@ -18,8 +18,9 @@ RSA_BITS = 2048
 
 def generate_key(algorithm: Algorithm) -> SigningKey:
     """Make a key pair whose `kid` is its thumbprint and whose `alg` is fixed."""
-    key: SigningKey = ECKey.generate_key("P-256") if algorithm == "ES256" else RSAKey.generate_key(RSA_BITS)
-    return _named(key, algorithm)
+    if algorithm == "ES256":
+        return ECKey.generate_key("P-256", {"alg": algorithm, "use": "sig"}, auto_kid=True)
+    return RSAKey.generate_key(RSA_BITS, {"alg": algorithm, "use": "sig"}, auto_kid=True)
 
 
 def public_jwk(key: SigningKey) -> dict[str, Any]:
@@ -74,8 +75,3 @@ def _signing_key(jwk: dict[str, Any]) -> SigningKey:
     if not isinstance(key, ECKey | RSAKey):
         raise ValueError("not a signing key")
     return key
-
-
-def _named(key: SigningKey, algorithm: Algorithm) -> SigningKey:
-    members = key.as_dict(private=True)
-    return _signing_key({**members, "kid": key.thumbprint(), "alg": algorithm, "use": "sig"})

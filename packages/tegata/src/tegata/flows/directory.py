@@ -88,10 +88,12 @@ class Directory:
         lifetime_seconds: float = 30.0,
         max_tenants: int = 10_000,
         max_clients: int = 50_000,
+        load: Callable[[SigningAlgorithm, str, bytes], Signer] = load_signer,
     ) -> None:
         self._storage = storage
         self._envelope = envelope
         self._base_url = base_url
+        self._load = load
         self._tenants: Cache[str, LoadedTenant | None] = Cache(clock, lifetime_seconds, max_tenants)
         self._opened_a_key: bool | None = None
         self._names: dict[TenantId, str] = {}
@@ -163,7 +165,7 @@ class Directory:
 
     def _signer(self, tenant_id: TenantId, key: SigningKeyRecord) -> Signer:
         private = self._envelope.open(key.sealed_private_key, tenant=str(tenant_id), purpose=SIGNING_KEY_PURPOSE)
-        return load_signer(key.algorithm, key.kid, private)
+        return self._load(key.algorithm, key.kid, private)
 
 
 def _algorithms(keys: Sequence[SigningKeyRecord]) -> list[str]:

@@ -25,11 +25,11 @@ from tegata.crypto.digests import digest_of, new_secret
 from tegata.crypto.envelope import Envelope, new_master_key
 from tegata.crypto.keys import SigningKey, generate_key, private_bytes, public_jwk
 from tegata.crypto.signing import load_signer
-from tegata.flows.directory import SIGNING_KEY_PURPOSE
+from tegata.flows.directory import SIGNING_KEY_PURPOSE, Directory
 from tegata.flows.passwords import PasswordPool
 from tegata.flows.services import Services
 from tegata.identifiers import TenantId, UserId
-from tegata.protocol.client import Client, ClientMetadata, ClientSecret, GrantType
+from tegata.protocol.client import Client, ClientSecret
 from tegata.protocol.policy import Resource, ScopeText, SigningAlgorithm, TenantPolicy
 from tegata.settings import Settings
 from tegata.storage.ports import OperatorStorage
@@ -38,6 +38,7 @@ from tegata.telemetry.spans import Tracer
 from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.seeds import seeded_clients
 from tegata.testing.stores import in_memory, on_postgres
 from tegata.web.assets import Assets
 from tegata.web.locales import load_catalogues
@@ -50,7 +51,6 @@ PASSWORD = "correct horse battery staple"
 DISABLED_PASSWORD = "this account is closed"
 API, OTHER_API = "https://api.example.org/orders", "https://api.example.org/stock"
 _NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
-_CODE_AND_REFRESH: tuple[GrantType, ...] = ("authorization_code", "refresh_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,15 @@ class _ObservedTegata(Tegata):
         self.observed = services if self.passwords is None else replace(services, passwords=self.passwords)
         return self.observed
 
+    def _directory(self, backend: Backend, envelope: Envelope, base_url: str) -> Directory:
+        return Directory(backend.storage, envelope, self._clock, base_url=base_url, load=_load_once)
+
     def _pages(self) -> tuple[Assets, Renderer]:
         return _made_once()
+
+
+# An RSA key is examined when it is read, which takes longer than most tests.
+_load_once = cache(load_signer)
 
 
 @cache
@@ -348,7 +355,7 @@ async def _seed(server: Server, name: str) -> None:
     seeded = SeededTenant(tenant_id, name, f"{server.base_url}/{name}", {}, {}, key)
     server.tenants[name] = seeded
     jwks = {"keys": [{**public_jwk(key), "kid": "assertion"}]}
-    for client_id, metadata in _clients(jwks).items():
+    for client_id, metadata in seeded_clients(jwks, CALLBACK, SIGNED_OUT).items():
         secrets: tuple[ClientSecret, ...] = ()
         if metadata.token_endpoint_auth_method.startswith("client_secret"):
             seeded.secrets[client_id] = new_secret()
@@ -357,28 +364,6 @@ async def _seed(server: Server, name: str) -> None:
     await server.put_user("taro", name, password_hash=quick_hash(PASSWORD), roles=("viewer",))
     await server.put_user("hanako", name, password_hash=quick_hash(PASSWORD))
     await server.put_user("closed", name, password_hash=quick_hash(DISABLED_PASSWORD), disabled=True)
-
-
-def _clients(jwks: Mapping[str, Any]) -> dict[str, ClientMetadata]:
-    web = ClientMetadata(
-        client_name="Order desk",
-        redirect_uris=(CALLBACK,),
-        post_logout_redirect_uris=(SIGNED_OUT,),
-        grant_types=_CODE_AND_REFRESH,
-    )
-    return {
-        "web": web,
-        "shop": replace(web, client_name="Shop"),
-        "post": replace(web, token_endpoint_auth_method="client_secret_post"),
-        "jwt": replace(web, token_endpoint_auth_method="private_key_jwt", jwks=jwks),
-        "spa": replace(web, token_endpoint_auth_method="none"),
-        "own": replace(web, consent="implicit"),
-        "opaque": replace(web, consent="implicit", access_token_format="opaque"),
-        "pairwise": replace(web, consent="implicit", subject_type="pairwise"),
-        "legacy": replace(web, consent="implicit", profile="oidc-legacy", require_pkce=False),
-        "service": ClientMetadata(grant_types=("client_credentials",), response_types=(), scope="read write"),
-        "closed": replace(web, disabled=True),
-    }
 
 
 def _claims(username: str) -> dict[str, Any]:
