@@ -15,6 +15,10 @@ from tegata.postgres.stored_functions import wanted_functions
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
 
+# When each statement began that waits for a lock of this database.
+WAITING = """select query_start from pg_stat_activity
+              where wait_event_type = 'Lock' and datname = current_database() and pid <> pg_backend_pid()"""
+
 
 @pytest.fixture
 def database(each_cluster: Cluster) -> Iterator[ConnectionTarget]:
@@ -155,15 +159,16 @@ def test_a_table_that_becomes_free_in_time_lets_the_migration_through(database: 
         busy.execute("lock table tegata.audit_event in access share mode")
         busy.execute("lock table tegata.schema_version in share mode")
         thread = threading.Thread(
-            target=lambda: outcome.append(migrate(database, attempts=50, lock_timeout_seconds=0.05))
+            target=lambda: outcome.append(migrate(database, attempts=200, lock_timeout_seconds=0.3))
         )
         thread.start()
-        seen = 0
-        while seen < 3:
+        attempts: set[object] = set()
+        while len(attempts) < 3:
+            assert thread.is_alive()
             # Whoever comes while the migration waits is held up for no longer than its lock_timeout.
             reader.execute("select count(*) from tegata.audit_event")
             reader.commit()
-            seen += len(run(database, "select 1 from pg_stat_activity where wait_event_type = 'Lock'"))
+            attempts |= {began for (began,) in run(database, WAITING)}
         busy.rollback()
         thread.join()
     assert outcome

@@ -21,6 +21,7 @@ from tegata.postgres.doctor import examine
 from tegata.postgres.migrate import migrate, migration_script, newest_revision, pending
 from tegata.postgres.migrations.concurrent_index import create_index_concurrently
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.patience import PATIENCE_SECONDS
 
 Enter = Callable[[str], ConnectionTarget]
 
@@ -59,7 +60,7 @@ def a_migrating_process(migrator: ConnectionTarget) -> Iterator[BaseProcess]:
         yield process
     finally:
         process.kill()
-        process.join(30)
+        process.join(PATIENCE_SECONDS)
         assert not process.is_alive()
         process.close()
 
@@ -67,11 +68,10 @@ def a_migrating_process(migrator: ConnectionTarget) -> Iterator[BaseProcess]:
 def wait_until(superuser: ConnectionTarget, question: str, *, or_else: Callable[[], bool] = lambda: False) -> None:
     """Wait until the question has an answer."""
     with psycopg.connect(superuser.psycopg_conninfo(), autocommit=True) as connection:
-        for _ in range(2000):
-            if or_else() or connection.execute(question.encode()).fetchone():
-                return
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not or_else() and not connection.execute(question.encode()).fetchone():
+            assert time.monotonic() < deadline, "it never came to that"
             time.sleep(0.01)
-    raise AssertionError("it never came to that")
 
 
 THERE = f"select 1 from pg_stat_activity where usename = '{MIGRATOR}'"
@@ -90,7 +90,7 @@ def test_killed_inside_the_first_revision(enter: Enter, migrator: ConnectionTarg
         in_the_way.execute("create table tegata.audit_event (n integer)")
         wait_until(superuser, WAITING)
         process.kill()
-        process.join(30)
+        process.join(PATIENCE_SECONDS)
         in_the_way.rollback()
     assert_complete(migrator)
 
@@ -105,7 +105,7 @@ def test_killed_at_the_end_of_the_revision_after(enter: Enter, migrator: Connect
         in_the_way.execute("lock table tegata.schema_version in share mode")
         wait_until(superuser, WAITING)
         process.kill()
-        process.join(30)
+        process.join(PATIENCE_SECONDS)
         in_the_way.rollback()
     assert run(superuser, "select version_num from tegata.schema_version") == [(revision,)]
     assert_complete(migrator)

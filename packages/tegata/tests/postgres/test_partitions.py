@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,18 +17,18 @@ from psycopg import sql
 from tegata.identifiers import TenantId
 from tegata.postgres.doctor import examine
 from tegata.postgres.doctor.audit import audit_warnings
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database
 from tegata.postgres.migrate import migrate
 from tegata.postgres.partitions import LogBusy, add_partitions, drop_partitions, partitions
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.patience import PATIENCE_SECONDS, PATIENT
 from tegata.testing.records import World, event, inhabit
 
 pytestmark = pytest.mark.anyio
 
 Rows = list[tuple[object, ...]]
-LIMITS = PoolLimits(size=4, wait_seconds=30, statement_seconds=30)
 PARTITIONS = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'tegata.audit_event'::regclass order by 1"  # noqa: E501 - one question
 
 
@@ -39,8 +40,8 @@ def database(each_cluster: Cluster) -> Iterator[MigratedDatabase]:
 
 @pytest.fixture
 async def world(database: MigratedDatabase) -> AsyncIterator[World]:
-    storage = PostgresStorage(database.app, LIMITS)
-    operator = PostgresOperatorStorage(database.maintenance, LIMITS)
+    storage = PostgresStorage(database.app, PATIENT)
+    operator = PostgresOperatorStorage(database.maintenance, PATIENT)
     yield World(storage, operator, await inhabit(operator), await inhabit(operator))
     await storage.close()
     await operator.close()
@@ -48,7 +49,7 @@ async def world(database: MigratedDatabase) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def maintenance(database: MigratedDatabase) -> AsyncIterator[Database]:
-    opened = Database(database.maintenance, LIMITS)
+    opened = Database(database.maintenance, PATIENT)
     yield opened
     await opened.close()
 
@@ -243,14 +244,21 @@ def test_migrating_makes_the_months_to_come(database: MigratedDatabase) -> None:
     assert run(database.owner, last) == [(name,)]
 
 
-async def test_many_who_make_months_at_once_make_each_once(database: MigratedDatabase) -> None:
-    opened = [Database(database.maintenance, LIMITS) for _ in range(8)]
+async def test_many_who_make_months_at_once_make_each_once(database: MigratedDatabase, maintenance: Database) -> None:
+    opened = [Database(database.maintenance, PATIENT) for _ in range(8)]
+    now = at("2030-05-05")
     try:
-        made = await asyncio.gather(*(add_partitions(one, now=at("2030-05-05")) for one in opened))
+        made = await asyncio.gather(*(add_partitions(one, now=now) for one in opened), return_exceptions=True)
     finally:
         for one in opened:
             await one.close()
-    assert sorted(name for names in made for name in names) == [f"audit_event_2030_0{n}" for n in (6, 7, 8)]
+    wanted = [f"audit_event_2030_0{n}" for n in (6, 7, 8)]
+    # On a slow machine one of them may find the others too busy, and leaves the rest to the next run.
+    assert [one for one in made if isinstance(one, BaseException) and not isinstance(one, LogBusy)] == []
+    told = sorted(name for names in made if not isinstance(names, BaseException) for name in names)
+    assert told == (sorted(set(told)) if any(isinstance(one, LogBusy) for one in made) else wanted)
+    await add_partitions(maintenance, now=now)
+    assert set(wanted) <= {name for (name,) in run(database.admin, PARTITIONS)}
 
 
 async def test_months_are_dropped_when_they_are_over_and_not_before(
@@ -308,6 +316,20 @@ async def test_a_log_that_is_read_for_long_is_left_alone_and_still_written(
     assert await anext(drop_partitions(maintenance, before=at("2030-06-01"), batch=10)) >= 0
 
 
+async def until_not_busy(act: Callable[[], Awaitable[object]]) -> None:
+    """Do it as often as it takes: beside writers on a slow machine a run may find no moment for its locks."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(LogBusy):
+                await act()
+                return
+
+
+async def drop_all(maintenance: Database, *, before: float) -> None:
+    async for _ in drop_partitions(maintenance, before=before, batch=100):
+        pass
+
+
 async def test_months_come_and_go_while_events_are_written(
     database: MigratedDatabase, world: World, maintenance: Database
 ) -> None:
@@ -324,9 +346,8 @@ async def test_months_come_and_go_while_events_are_written(
     writers = [asyncio.create_task(write(month)) for month in told for _ in range(2)]
     for n in range(12):
         now = at("2030-01-15") + timedelta(days=31 * n).total_seconds()
-        await add_partitions(maintenance, now=now)
-        async for _ in drop_partitions(maintenance, before=at("2035-01-01"), batch=100):
-            pass
+        await until_not_busy(lambda now=now: add_partitions(maintenance, now=now))
+        await until_not_busy(lambda: drop_all(maintenance, before=at("2035-01-01")))
     stop.set()
     await asyncio.gather(*writers)
     kept = run(database.admin, "select count(*) from tegata.audit_event where type = 'busy'")
