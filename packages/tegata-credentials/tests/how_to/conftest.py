@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from tegata_credentials.rotation.aws_store import AwsVersions
 from tegata_credentials.rotation.lambda_function import PLANS, RotationFunction
 from tegata_credentials.testing.authority import Authority
 from tegata_credentials.testing.secrets_manager import RotationRequest, StandIn
+
+from .warm_commands import warm_command
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = Path(sys.prefix, "bin")
@@ -59,7 +62,7 @@ class Account:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=600,
         )
         assert done.returncode == 0, f"{done.stderr[-3000:]}\n{done.stdout[-1000:]}"
         return done.stdout
@@ -132,11 +135,23 @@ def secrets_manager() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
+def commands(ministack_programs: Path) -> Iterator[Path]:
+    """A directory with AWS's own CLI and ours."""
+    ours = ("tegata_credentials.cli", "tegata_credentials.cli_rotation", "tegata_credentials.cli_secrets", "psycopg")
+    with (
+        tempfile.TemporaryDirectory(prefix="commands-") as name,
+        warm_command("aws", ministack_programs / "python", ["awscli.clidriver"], directory := Path(name)),
+        warm_command("tegata-credentials", Path(sys.executable), [*ours, "boto3"], directory),
+    ):
+        yield directory
+
+
+@pytest.fixture(scope="module")
 def account(
     secrets_manager: StandIn,
     database: tuple[int, str],
     tmp_path_factory: pytest.TempPathFactory,
-    ministack_programs: Path,
+    commands: Path,
 ) -> Iterator[Account]:
     secrets_manager.reset()
     directory = tmp_path_factory.mktemp("account")
@@ -149,7 +164,7 @@ def account(
         **secrets_manager.environment(),
         "AWS_ENDPOINT_URL": secrets_manager.moto_url,
         "AWS_PAGER": "",
-        "PATH": os.pathsep.join([str(TOOLS), str(ministack_programs), str(PSQL), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(commands), str(TOOLS), str(PSQL), os.environ["PATH"]]),
         "TMPDIR": str(directory),
         "HOST": "127.0.0.1",
         "PORT": str(port),

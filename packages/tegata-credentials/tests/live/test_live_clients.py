@@ -52,7 +52,7 @@ BUDGET = 120.0
 ATTEMPTS = 60  # at a step, before a rotation is given up: on a busy machine honest answers are too late as well
 LONGEST = 120.0  # that a client needs for an operation
 SEED = 20_261_121
-PAUSE = 0.03  # of each client between two operations: room for the rotation on a small machine
+PAUSE = 0.1  # of each client between two operations: room for the rotation on a small machine
 ASK = "select current_user::text"
 FUNCTION, CLIENT = "AKIAFUNCTION", "AKIACLIENT"
 # The SDK pauses for seconds before it calls a fourth time; twice is enough to get through, and to give up, quickly.

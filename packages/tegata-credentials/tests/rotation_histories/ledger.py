@@ -23,6 +23,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -168,9 +169,13 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), key=_KEY).digest()
 
 
-def hidden_in(text: str) -> Iterator[str]:
-    """Yield the pieces of a secret's text that are secret: passwords, tokens, private numbers of keys."""
-    document = json.loads(text)
+@lru_cache(maxsize=4096)
+def hidden_in(text: str) -> tuple[str, ...]:
+    """Return the pieces of a secret's text that are secret: passwords, tokens, private numbers of keys."""
+    return tuple(_hidden_in(json.loads(text)))
+
+
+def _hidden_in(document: Any) -> Iterator[str]:
     yield from (document[name] for name in ("password", "apiKey") if document.get(name))
     for key in document.get("keys", ()):
         yield from (key["jwk"][name] for name in ("d", "p", "q", "dp", "dq", "qi") if name in key["jwk"])

@@ -18,14 +18,14 @@ from .world import World
 VARIABLE = "TEGATA_HISTORIES"
 # In `make test`. `make nightly` tells ten times as many.
 SHARES = {
-    "alternating users, memory": 70,
-    "alternating users, files": 15,
-    "alternating users, Secrets Manager": 6,
-    "single user, memory": 40,
+    "alternating users, memory": 58,
+    "alternating users, files": 12,
+    "alternating users, Secrets Manager": 5,
+    "single user, memory": 32,
     "single user, Secrets Manager": 4,
-    "signing keys, memory": 40,
-    "signing keys, files": 20,
-    "generic token, memory": 40,
+    "signing keys, memory": 34,
+    "signing keys, files": 18,
+    "generic token, memory": 34,
     "generic token, Secrets Manager": 5,
 }
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote
 
 _SHORTEST = 12  # a shorter piece could be there by chance
 
 
-def pieces_of(secret: str) -> Iterator[str]:
-    """Yield what gives a secret away, even partly: itself, the parts of a JWT, the signature in a presigned URL."""
+@lru_cache(maxsize=4096)
+def pieces_of(secret: str) -> tuple[str, ...]:
+    """Return what gives a secret away, even partly: itself, the parts of a JWT, the signature in a presigned URL."""
+    return tuple(dict.fromkeys(_pieces_of(secret)))
+
+
+def _pieces_of(secret: str) -> Iterator[str]:
     if len(secret) >= _SHORTEST:
         yield secret
         yield quote(secret, safe="")
