@@ -130,6 +130,39 @@ def test_a_secret_that_somebody_else_is_at_waits(begun: tuple[Settings, FileVers
     assert store.labels("mail").unfinished == TOKEN
 
 
+async def test_that_somebody_is_at_a_secret_for_longer_than_from_one_run_to_the_next_is_a_warning(
+    begun: tuple[Settings, FileVersions],
+) -> None:
+    settings, store = begun
+    now = [time.time()]
+    rotations = Rotations(settings, now=lambda: now[0])
+    with capture_logs() as logs, store.exclusively("mail"):
+        for passed in (0, 300, 1, 300):
+            now[0] += passed
+            assert await rotations.do() == {"waiting": 1}
+    told = [(line["event"], line["log_level"], line.get("seconds")) for line in logs]
+    waits, stays = ("secret_rotation_waits", "info", None), ("secret_rotation_stays_busy", "warning")
+    assert told == [waits, waits, (*stays, 301), (*stays, 601)]
+    assert (logs[2]["name"], logs[2]["version"]) == ("mail", TOKEN)
+
+
+async def test_whoever_is_at_a_secret_again_after_it_was_rotated_is_no_warning(
+    begun: tuple[Settings, FileVersions],
+) -> None:
+    settings, store = begun
+    now = [time.time()]
+    rotations = Rotations(settings, now=lambda: now[0])
+    with store.exclusively("mail"):
+        await rotations.do()
+    now[0] += 300
+    assert await rotations.do() == {"rotated": 1}
+    now[0] += 40 * 86_400
+    store.put_pending("mail", f"{TOKEN[:-1]}f", HiddenText("key-4"))
+    with capture_logs() as logs, store.exclusively("mail"):
+        await rotations.do()
+    assert [line["event"] for line in logs] == ["secret_rotation_waits"]
+
+
 def test_a_pause_ends_as_soon_as_the_process_is_to_end() -> None:
     stopping = threading.Event()
     pause_until(stopping)(0)

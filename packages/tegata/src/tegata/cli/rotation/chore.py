@@ -22,6 +22,7 @@ from tegata.settings import Settings
 from tegata_credentials.observer import Observer
 
 CRON = "*/5 * * * *"
+_INTERVAL_SECONDS = 5 * 60
 _FAILURES = {"failed", "misconfigured", "needs_a_person"}
 _log = structlog.get_logger("tegata.rotation")
 
@@ -40,6 +41,7 @@ class Rotations:
         self._certificates = settings.rotation_ca
         self._observer = observer
         self._now = now
+        self._busy: dict[str, tuple[str | None, float]] = {}  # of whom somebody else is at: the version, and since when
 
     async def do(self) -> Mapping[str, object]:
         """Rotate what is due, one secret after the other, in a thread: drivers and stores of secrets block."""
@@ -62,11 +64,34 @@ class Rotations:
         results = []
         try:
             for result in rotate_due(stores, self.secrets, self._now, stopping):
-                _tell(result)
+                self._tell(result)
                 results.append(result)
         finally:
             stores.close()
         return results
+
+    def _tell(self, result: Result) -> None:
+        """Write what came of it; that somebody else is at it is worth a look if it lasts longer than a run does."""
+        if not result.is_busy:
+            self._busy.pop(result.name, None)
+            _tell(result)
+            return
+        now = self._now()
+        version, since = self._busy.get(result.name, (result.version, now))
+        if version != result.version:  # another rotation than the one that was found before
+            since = now
+        self._busy[result.name] = result.version, since
+        if now - since <= _INTERVAL_SECONDS:
+            _tell(result)
+            return
+        _log.warning(
+            "secret_rotation_stays_busy",
+            name=result.name,
+            version=result.version,
+            seconds=round(now - since),
+            reason=result.reason,
+            cure="docs/how-to/rotate-without-lambda.md",
+        )
 
 
 def _tell(result: Result) -> None:

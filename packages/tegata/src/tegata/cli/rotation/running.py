@@ -49,6 +49,11 @@ class Result:
     cure: str = ""
     act: Act = "rotate"
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody else is at it at this moment: nobody can say for how long."""
+        return self.state == "waiting" and self.retry_after is None
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
