@@ -223,6 +223,8 @@ _COLLISIONS = (
     psycopg.errors.DuplicateSchema,
     psycopg.errors.InternalError_,
     psycopg.errors.DeadlockDetected,
+    # The others' set-up takes longer than this one's lock_timeout.
+    psycopg.errors.LockNotAvailable,
 )
 
 

@@ -6,6 +6,8 @@ must not drop what works for another.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,11 +55,20 @@ class IssuedPasswords:
     """Tokens of a cloud's identity service. Implements `target.Passwords`. Belongs to one event loop."""
 
     def __init__(
-        self, method: TokenMethod, identity: Identity | None = None, *, allow_unverified_tls: bool = False
+        self,
+        method: TokenMethod,
+        identity: Identity | None = None,
+        *,
+        allow_unverified_tls: bool = False,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` and `ticks` are those of the sources for asyncio (`TokenSource`)."""
         self.auth_method = method
         self.allow_unverified_tls = allow_unverified_tls
         self._identity = identity or Identity()
+        self._clock = clock
+        self._ticks = ticks
         self._sources: dict[_Key, TokenSource] = {}
         self._sync_sources: dict[_Key, SyncTokenSource] = {}
 
@@ -71,7 +82,9 @@ class IssuedPasswords:
                 if self.auth_method == "aws_iam"
                 else self._identity.of_azure()
             )
-            self._sources[key] = TokenSource(provider, auth_method=self.auth_method)
+            self._sources[key] = TokenSource(
+                provider, auth_method=self.auth_method, clock=self._clock, ticks=self._ticks
+            )
         return self._sources[key]
 
     def sync_source(self, host: str, port: int, user: str) -> SyncPasswordSource:
