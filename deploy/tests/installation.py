@@ -70,6 +70,12 @@ class Installation:
         asking = Container(command, container.environment, user=container.user)
         return run(asking, self.image.root, self._log(f"{name}-health")).status == 0
 
+    def until_well(self, name: str) -> None:
+        """Wait for a service to be healthy; to ask costs more than to read its log, so a server is asked from then."""
+        if name in SERVERS:
+            self.until(lambda: '"event": "serving"' in self.running[name].log, name)
+        self.until(lambda: self.is_healthy(name), name)
+
     def until(self, is_so: Callable[[], bool], name: str) -> None:
         """Wait for something of a service that runs."""
         until(is_so, self.running[name])

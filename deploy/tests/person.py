@@ -22,7 +22,7 @@ class Person:
     def __init__(self, url: str, certificate: Path, tenant: str, client: str, callback: str) -> None:
         self.url, self.tenant, self.client, self.callback = url, tenant, client, callback
         context = ssl.create_default_context(cafile=str(certificate))
-        self.browser = httpx2.Client(base_url=url, verify=context, trust_env=False, timeout=30)
+        self.browser = httpx2.Client(base_url=url, verify=context, trust_env=False, timeout=60)
 
     def __enter__(self) -> Person:
         return self

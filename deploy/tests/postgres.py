@@ -15,7 +15,7 @@ from psycopg import sql
 from tegata.postgres.embedded import EmbeddedPostgres
 from tegata.testing.clusters import fastest_directory
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 60
 
 
 class SocketPostgres:

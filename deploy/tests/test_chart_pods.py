@@ -18,7 +18,7 @@ from tegata_credentials.testing.outputs import keep, remember
 
 from .charts import Charts, Manifest, named, pods
 from .postgres import SocketPostgres
-from .waiting import until
+from .waiting import PATIENCE_SECONDS, until
 
 VALUES: dict[str, Any] = {
     "bootstrap": {"enabled": True},
@@ -93,21 +93,24 @@ def release(charts: Charts, image: Image, secrets: Path, tmp_path_factory: pytes
 
 def test_the_servers_pod_is_probed_as_kubernetes_does_and_leaves_in_peace(release: Release) -> None:
     port = free_port()
-    pod = pods(release.manifests)["server"]
-    (told,) = pod["containers"]
+    (told,) = pods(release.manifests)["server"]["containers"]
 
     def probe(kind: str) -> int | None:
         # The chart's port is that of the image, and every pod has an address of its own; here loopback has to do.
         assert told["ports"] == [{"name": "http", "containerPort": 8080}]
         assert told[kind]["httpGet"]["port"] == "http"
         try:
+            # How soon it answers is this machine's affair; what it answers is the server's.
             path = told[kind]["httpGet"]["path"]
-            return httpx2.get(f"http://127.0.0.1:{port}{path}", timeout=told[kind].get("timeoutSeconds", 1)).status_code
+            return httpx2.get(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_SECONDS).status_code
         except httpx2.TransportError:
             return None
 
     assert release.image.environment["TEGATA_PORT"] == "8080"
-    server = release.start("server", TEGATA_HOST="127.0.0.1", TEGATA_PORT=str(port))
+    assert release.container("server").environment["TEGATA_DRAIN_SECONDS"] == str(VALUES["drainSeconds"])
+    # It leaves for as long as it takes to look at that, and then is told a second time.
+    place = {"TEGATA_HOST": "127.0.0.1", "TEGATA_PORT": str(port), "TEGATA_DRAIN_SECONDS": "120"}
+    server = release.start("server", **place)
     until(lambda: probe("startupProbe") == 200, server)
     until(lambda: probe("readinessProbe") == 200, server)
     release.postgres.stop()
@@ -118,7 +121,7 @@ def test_the_servers_pod_is_probed_as_kubernetes_does_and_leaves_in_peace(releas
     server.signal(signal.SIGTERM)
     until(lambda: probe("readinessProbe") == 503, server)
     assert probe("livenessProbe") == 200
-    assert server.wait(pod["terminationGracePeriodSeconds"]) == 0
+    assert server.stop() == 0
     assert '"event": "stopped"' in server.log
     assert '"base_url": "https://id.example.com"' in server.log
 

@@ -40,7 +40,7 @@ def up(migrated: Installation) -> Installation:
     for name in (*SERVERS, "nginx"):
         if name == "nginx":
             migrated.start(name)
-        migrated.until(lambda name=name: migrated.is_healthy(name), name)  # type: ignore[misc]
+        migrated.until_well(name)
     return migrated
 
 
@@ -119,7 +119,7 @@ def test_a_server_that_is_replaced_is_not_missed(up: Installation, password: str
     assert '"event": "stopped"' in leaving.log
     assert not up.is_healthy("tegata-1")
     up.start("tegata-1", TEGATA_DRAIN_SECONDS="1")
-    up.until(lambda: up.is_healthy("tegata-1"), "tegata-1")
+    up.until_well("tegata-1")
 
 
 def test_the_worker_works_without_a_network_and_ends_when_told(up: Installation) -> None:
@@ -137,9 +137,9 @@ def test_without_their_database_servers_stay_and_say_that_they_are_not_well(up: 
     try:
         for name in SERVERS:
             up.until(lambda name=name: not up.is_healthy(name), name)  # type: ignore[misc]
-            lives = up.run(name, ["health", "--path", "/livez"])
+            lives = up.run(name, ["health", "--path", "/livez", "--timeout", "50"])
             assert lives.status == 0, lives.log
     finally:
         up.postgres.start()
     for name in SERVERS:
-        up.until(lambda name=name: up.is_healthy(name), name)  # type: ignore[misc]
+        up.until_well(name)

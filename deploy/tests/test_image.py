@@ -193,7 +193,7 @@ def test_as_process_1_it_ends_on_sigterm_while_it_waits(image: Image, words: lis
             connection, _ = silent.accept()
             with connection:
                 waiting.signal(signal.SIGTERM)
-                assert waiting.wait(30) == 128 + signal.SIGTERM, waiting.log
+                assert waiting.wait() == 128 + signal.SIGTERM, waiting.log
         finally:
             waiting.kill()
 

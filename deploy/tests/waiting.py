@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from containers.sandbox import Running
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 def until(is_so: Callable[[], bool], running: Running) -> None:

@@ -21,7 +21,7 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
 """What an image has from its distribution, taken from the machine's."""
 ETC = ("ssl/certs", "ssl/openssl.cnf", "ld.so.cache", "nsswitch.conf", "hosts", "resolv.conf")
 _PASSWD = "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from .templates import AZURE
 
 # What it answers comes from answers.json, by the words that a command line has to hold; the last answer is repeated.
-AZ = """#!{python}
+AZ = """#!{python} -IS
 import json, pathlib, sys
 place = pathlib.Path(__file__).resolve().parent.parent
 line = sys.argv[1:]
@@ -80,7 +80,7 @@ class Azure:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     @property
