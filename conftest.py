@@ -69,6 +69,13 @@ LONG = (
 )
 """What takes long, although it may be a single test: files, and folders of such files, the longest first."""
 
+_CHAIN = "examples/plan-b/deploy/tests/"
+TOGETHER = {
+    f"{_CHAIN}test_{name}.py": f"{_CHAIN}of_the_chain"
+    for name in ("chain", "hostile_tokens", "refresh_back_host", "under_load")
+}
+"""Files that one process tests, for they share what takes longer to start than they do; and a name for them."""
+
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Callable[..., None]:
@@ -129,6 +136,10 @@ class Searched:
 
 class LongestFirst(LoadFileScheduling):
     """Gives whole files to workers, those that take long first: one of them at the end would leave the others idle."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return TOGETHER.get(file, file)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         # Within one rank the order stays what it was: files of many tests first.
