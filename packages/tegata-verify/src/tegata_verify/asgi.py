@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -135,8 +136,9 @@ def is_preflight(scope: Scope) -> bool:
 class _Answer:
     """Sends what the application says, adds to its beginning what a guard has to say, and knows how far it got.
 
-    A complete answer of status 500 is held back until the application has ended, or waits for the client to go: it may
-    be about an `AccessError`.
+    A complete answer of status 500 that is sent while an `AccessError` is handled is held back until the application
+    has ended, or waits for the client to go: that error may come after it. Starlette sends such answers, and raises
+    the error again. Any other goes out at once, whatever the application does afterwards.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -151,7 +153,8 @@ class _Answer:
         if message["type"] in ("http.response.start", "websocket.accept") and self.more:
             message = {**message, "headers": [*message.get("headers", ()), *_encoded(self.more)]}
         self._held.append(message)
-        is_held = message["type"] == "http.response.start" and message["status"] == 500
+        is_fault = message["type"] == "http.response.start" and message["status"] == 500
+        is_held = is_fault and isinstance(sys.exc_info()[1], AccessError)
         is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
         if not (is_held or (len(self._held) == 2 and is_end)):
             await self.release()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import litestar
 import pytest
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -108,6 +115,19 @@ def test_the_same_holds_on_a_public_path_and_for_every_kind(app, bearer):
     assert (away.status_code, away.headers["retry-after"]) == (503, "7")
 
 
+async def pass_on(request, call_next):
+    return await call_next(request)
+
+
+@pytest.mark.parametrize("where", ["inside", "around"])
+def test_middleware_between_changes_nothing(issuer, bearer, where):
+    more = [Middleware(BaseHTTPMiddleware, dispatch=pass_on)] if where == "inside" else []
+    inner = Starlette(routes=[Route("/brew", brew)], middleware=more)
+    between = inner if where == "inside" else GZipMiddleware(CORSMiddleware(inner, allow_origins=["*"]))
+    with TestClient(AccessMiddleware(between, Guard(issuer.verifier()), RULES)) as client:
+        assert client.get("/brew", headers=bearer).status_code == 403
+
+
 def test_an_applications_own_500_is_its_own(app, bearer):
     with TestClient(app, raise_server_exceptions=False) as client:
         assert (client.get("/sad", headers=bearer).status_code, client.get("/sad", headers=bearer).text) == (
@@ -205,6 +225,56 @@ async def test_who_listens_on_after_a_500_does_not_keep_it_from_the_client(issue
             has_answer.set()
 
     scope = {"type": "http", "method": "GET", "path": "/open", "headers": []}
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await AccessMiddleware(listening, Guard(issuer.verifier()), RULES)(scope, receive, send)
     assert sent == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("handled", [None, ValueError("a fault of the application")], ids=["own", "after a fault"])
+async def test_a_500_does_not_wait_for_what_the_application_does_afterwards(issuer, handled):
+    sent, has_answer, has_ended = [], anyio.Event(), []
+
+    async def afterwards():
+        await has_answer.wait()
+        has_ended.append(True)
+
+    async def sad(request):
+        if handled is not None:
+            raise handled
+        return PlainTextResponse("sorry", 500, background=BackgroundTask(afterwards))
+
+    async def on_fault(request, error):
+        return PlainTextResponse("sorry", 500, background=BackgroundTask(afterwards))
+
+    async def send(message):
+        sent.append(message.get("status") or message["body"])
+        if message["type"] == "http.response.body":
+            has_answer.set()
+
+    app = Starlette(routes=[Route("/open", sad)], exception_handlers={Exception: on_fault})
+    scope = {"type": "http", "method": "GET", "path": "/open", "headers": []}
+    with anyio.fail_after(60), suppress(ValueError):
+        await AccessMiddleware(app, Guard(issuer.verifier()), RULES)(scope, None, send)
+    assert (sent, has_ended) == ([500, b"sorry"], [True])
+
+
+@pytest.mark.parametrize("afterwards", ["raises", "says no more"])
+async def test_a_500_that_the_application_sends_because_of_an_access_error_is_its_own_unless_it_raises_that(
+    issuer, afterwards
+):
+    sent = []
+
+    async def app(scope, receive, send):
+        try:
+            raise KeysUnavailable(7)
+        except AccessError:
+            await PlainTextResponse("sorry", 500)(scope, receive, send)
+            if afterwards == "raises":
+                raise
+
+    async def send(message):
+        sent.append(message.get("status"))
+
+    scope = {"type": "http", "method": "GET", "path": "/open", "headers": []}
+    await AccessMiddleware(app, Guard(issuer.verifier()), RULES)(scope, None, send)
+    assert sent == [503 if afterwards == "raises" else 500, None]
