@@ -12,6 +12,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -106,16 +107,22 @@ def let_in(path: Path, context: Path) -> bool:
     """Whether `.dockerignore` lets a file through: the last rule that fits decides; each covers what is below it."""
     name = path.relative_to(context).as_posix()
     kept_out = False
-    for line in (context / ".dockerignore").read_text().splitlines():
-        rule = line.strip()
-        if rule and not rule.startswith("#") and _fits(rule.removeprefix("!"), name):
-            kept_out = not rule.startswith("!")
+    for keeps_out, pattern in _rules((context / ".dockerignore").read_text()):
+        if pattern.fullmatch(name):
+            kept_out = keeps_out
     return not kept_out
 
 
-def _fits(rule: str, name: str) -> bool:
+@cache
+def _rules(text: str) -> list[tuple[bool, re.Pattern[str]]]:
+    """Return the lines of a `.dockerignore`: whether they keep out what fits."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [(line[0] != "!", _pattern(line.removeprefix("!"))) for line in lines if line and line[0] != "#"]
+
+
+def _pattern(rule: str) -> re.Pattern[str]:
     pattern = re.escape(rule).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
-    return re.fullmatch(f"{pattern}(?:/.*)?", name) is not None
+    return re.compile(f"{pattern}(?:/.*)?")
 
 
 def copy_let_in(source: Path, target: Path, context: Path) -> None:
