@@ -5,107 +5,44 @@ It knows neither the condition keys of Secrets Manager nor resource policies; `t
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from deployed import REGION, Deployed
 
-from tegata_credentials.testing import free_port
+from tegata_credentials.testing.enforced_account import EnforcedAccount, enforced_account
 
 PROGRAMS = Path(sys.prefix, "ministack", "bin")
 PREFIXES = {"dev": "idp-server-dev", "production": "idp-server"}
-# It ends with its standard input, also when the tests are killed.
-RUN = """
-import os, sys, threading
-threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
-from ministack.app import main
-sys.argv = ["ministack"]
-main()
-"""
-TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-
-
-def client(url: str, service: str, credentials: Mapping[str, str] | None = None) -> Any:
-    known = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test", "SessionToken": None}
-    return boto3.session.Session().client(
-        service,
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id=known["AccessKeyId"],
-        aws_secret_access_key=known["SecretAccessKey"],
-        aws_session_token=known["SessionToken"],
-        config=Config(retries={"total_max_attempts": 1}),
-    )
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """An account in which policies are enforced."""
+def account() -> Iterator[EnforcedAccount]:
     if not (PROGRAMS / "python").exists():
         words = "ministack, which `make test` installs from requirements/ministack.txt"
         if os.environ.get("TEGATA_ACCEPTANCE_COMPLETE"):
             pytest.fail(f"missing: {words}")
         pytest.skip(f"needs {words}")
-    port, directory = free_port(), tempfile.mkdtemp(prefix="ministack-")
-    variables = {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": os.environ["PATH"]}
-    process = subprocess.Popen(
-        [str(PROGRAMS / "python"), "-c", RUN],
-        env=variables | {"HOME": directory, "TMPDIR": directory},
-        cwd=directory,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(20)
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
-        assert process.poll() is None, "ministack has ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("ministack does not listen")
+    with enforced_account(PROGRAMS, REGION) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def servers(url: str) -> Iterator[Mapping[str, Any]]:
+def servers(account: EnforcedAccount) -> Iterator[Mapping[str, Any]]:
     """Clients that have assumed each environment's role of the servers, beside the secrets of both."""
-    store, iam, sts = (client(url, service) for service in ("secretsmanager", "iam", "sts"))
+    store = account.client("secretsmanager")
     made = {}
     for environment in PREFIXES:
         deployed = Deployed.read(environment)
         deployed.make_secrets(store, {"host": "127.0.0.1", "port": 5432})
-        name = f"{environment}-server"
-        trust = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
-        arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-        for number, document in enumerate(documents_of(deployed, "ServerRole")):
-            iam.put_role_policy(RoleName=name, PolicyName=f"p{number}", PolicyDocument=json.dumps(document))
-        credentials = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        made[environment] = client(url, "secretsmanager", credentials)
+        made[environment] = account.secrets_as(f"{environment}-server", *documents_of(deployed, "ServerRole"))
     yield made
-    for each in (store, iam, sts, *made.values()):
+    for each in (store, *made.values()):
         each.close()
 
 

@@ -52,6 +52,7 @@ def test_after_a_crash_anywhere_both_old_logins_work_and_a_retry_completes(start
         with pytest.raises(Crash):
             world.rotate(token)
         points.begin(None)
+        server.until_unlocked()
         assert server.lets_in(world.document()), where
         assert server.lets_in(before), where
         if half and world.version() != token:
@@ -82,6 +83,7 @@ def test_while_somebody_holds_the_lock_of_the_secret_nothing_is_done(server, new
         with pytest.raises(RotationBusy):
             world.do("setSecret", token)
         assert server.verifier_of(world.pair.second) is None
+    server.until_unlocked()
     world.do("setSecret", token)
     assert server.lets_in(world.document(PENDING))
 

@@ -10,7 +10,6 @@ import pytest
 from tegata_credentials.rotation.aws_store import AwsVersions
 from tegata_credentials.rotation.errors import RotationBusy
 from tegata_credentials.rotation.postgres import Administrator, AlternatingUsers
-from tegata_credentials.rotation.postgres.psycopg_sessions import PsycopgSessions
 from tegata_credentials.rotation.steps import Rotation
 from tegata_credentials.testing.secrets_manager import (
     CUT_BEFORE,
@@ -22,7 +21,7 @@ from tegata_credentials.testing.secrets_manager import (
 )
 
 from .cases import Watcher
-from .worlds import HOST, make_pair
+from .worlds import HOST, UNHURRIED, make_pair
 
 NAME = "acme-prod-secret-database"
 
@@ -44,7 +43,7 @@ class Account:
         self.store = AwsVersions(session=session, endpoint_url=stand_in.endpoint_url)
         administrator = Administrator(self.store, "acme-prod-secret-rotator")
         self.watcher = Watcher()
-        strategies = {NAME: AlternatingUsers(PsycopgSessions(), self.pair, administrator)}
+        strategies = {NAME: AlternatingUsers(UNHURRIED, self.pair, administrator)}
         rotation = Rotation(self.store, strategies, observer=self.watcher)
         self.service = RotationService(stand_in)
         self.service.register(NAME, rotation.handle)

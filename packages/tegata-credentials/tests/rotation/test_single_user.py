@@ -85,6 +85,7 @@ def test_after_a_crash_anywhere_a_retry_with_the_same_token_completes(started):
         with pytest.raises(Crash):
             world.rotate(token)
         points.begin(None)
+        server.until_unlocked()
         world.rotate(token)
         assert (world.version(), server.lets_in(world.document())) == (token, True), names[crash_at]
 

@@ -7,6 +7,7 @@ Over TCP everybody is asked by SCRAM, over the socket the superuser is let in. A
 from __future__ import annotations
 
 import importlib.util
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,7 @@ from tegata_credentials.versions import CURRENT, PENDING
 
 HOST = "127.0.0.1"
 ELSEWHERE = "127.1"  # the same, in a spelling that the rules about TLS do not take for this machine
+UNHURRIED = PsycopgSessions(connect_timeout=60, statement_timeout=60.0, lock_timeout=60.0)
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 _RULES = """\
 local all postgres trust
@@ -85,6 +87,13 @@ class Server:
         if self._kept is not None:
             self._kept.close()
         self.process.stop()
+
+    def until_unlocked(self) -> None:
+        """Wait until nobody has a lock of a secret: whoever is gone may have one until the server has taken note."""
+        latest = time.monotonic() + 60
+        while self.execute("select from pg_locks where locktype = 'advisory' limit 1"):
+            assert time.monotonic() < latest, "the session does not end"
+            time.sleep(0.002)
 
     def verifier_of(self, role: str) -> str | None:
         return self.execute("select rolpassword from pg_authid where rolname = %s", role)[0][0]
@@ -234,7 +243,7 @@ def make_world(
     master = kept.add(f"{name}-secret-rotator", {"username": rotator, "password": secret, **place})
     value = {"username": pair.first, "password": password, **place, "masterarn": master, **(further or {})}
     arn = kept.add(f"{name}-secret-database", value)
-    store, sessions = wrap_store(kept), wrap_sessions(PsycopgSessions())
+    store, sessions = wrap_store(kept), wrap_sessions(UNHURRIED)
     administrator, proven = Administrator(store), Proof(**proof)
     strategy: AlternatingUsers | SingleUser = (
         SingleUser(sessions, administrator, becomes=pair.group, proof=proven)

@@ -118,7 +118,9 @@ class DatabaseWorld(World):
     def _sessions(self, points: Points) -> InterruptedSessions:
         is_in_the_middle = any(each.is_running for each in self.walked if each is not points)
         sessions = _IN_THE_MIDDLE if is_in_the_middle else _SESSIONS
-        return InterruptedSessions(sessions, points, lambda place: self._wrong or place, self._noticed)
+        return InterruptedSessions(
+            sessions, points, lambda place: self._wrong or place, self._noticed, self.servers.until_unlocked
+        )
 
     def _noticed(self, statement: str, token: str | None) -> None:
         """Note that a user is given the password of `token`: only such a user's turn spends older values."""

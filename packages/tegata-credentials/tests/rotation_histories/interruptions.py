@@ -143,7 +143,9 @@ class InterruptedSessions:
         points: Points,
         seen_from_here: Callable[[Place], Place],
         said: Callable[[str, str | None], None],
+        until_unlocked: Callable[[], None],
     ) -> None:
+        self._until_unlocked = until_unlocked
         self._sessions = sessions
         self._points = points
         self._seen_from_here = seen_from_here
@@ -159,22 +161,36 @@ class InterruptedSessions:
             if isinstance(error, Cut):
                 raise DatabaseConnectionError("the connection broke") from None
             raise
-        return _InterruptedSession(opened[0], self._points, self._said)
+        return _InterruptedSession(opened[0], self._points, self._said, self._until_unlocked)
 
     def _open(self, login: Login, place: Place) -> Session:
         return self._sessions.open(login, self._seen_from_here(place))
 
 
 class _InterruptedSession:
-    def __init__(self, session: Session, points: Points, said: Callable[[str, str | None], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        points: Points,
+        said: Callable[[str, str | None], None],
+        until_unlocked: Callable[[], None],
+    ) -> None:
+        self._until_unlocked = until_unlocked
+        self._has_lock = False
         self._session = session
         self._points = points
         self._said = said
         self._statements: list[str] = []
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
+        def execute() -> Sequence[tuple[Any, ...]]:
+            found = self._session.execute(statement, *values)
+            self._has_lock |= "advisory_xact_lock" in statement and found[0][0]
+            self._has_lock &= statement != "rollback"
+            return found
+
         self._statements.append(statement)
-        return self._during("statement", lambda: self._session.execute(statement, *values))
+        return self._during("statement", execute)
 
     def verifier(self, login: Login) -> HiddenText:
         return self._session.verifier(login)
@@ -184,12 +200,15 @@ class _InterruptedSession:
             for statement in self._statements:
                 self._said(statement, self._points.applies)
             self._session.commit()
+            self._has_lock = False
 
         self._during("commit", commit)
 
     def close(self) -> None:
-        # Also in a process that is gone: then the operating system does it.
+        # Also in a process that is gone: then the operating system does it, and the server takes note sooner or later.
         self._session.close()
+        if self._has_lock:
+            self._until_unlocked()
 
     def _during(self, name: str, act: Callable[[], Done]) -> Done:
         try:

@@ -143,6 +143,11 @@ class Servers:
             error.add_note(f"the replica's log ends so:\n{said[-3000:]}")
             raise
 
+    def until_unlocked(self) -> None:
+        """Wait until nobody has a lock of a secret: whoever is gone may have one until the server has taken note."""
+        question = "select from pg_locks where locktype = 'advisory' limit 1"
+        _wait(lambda: self.execute(question) == [], "the end of a session")
+
     def restart(self) -> None:
         """Restart the primary, as in a maintenance window: every session ends."""
         self._forget()

@@ -293,3 +293,16 @@ def test_a_key_is_not_withdrawn_early_when_somebody_has_moved_the_label_since_it
     assert isinstance(story.rotate(), RotationRefused)
     seen(story)
     story.end()
+
+
+def test_a_rotation_that_comes_through_after_it_was_given_up_costs_the_next_one_a_new_beginning():
+    """The key of the next one was made while another was current, and it was asked to go on with the same token."""
+    story = story_in(ExternalWorld(MemoryKit()))
+    story.complete(anew=False)
+    story.rotate(at_most=1)
+    story.late(0, "finishSecret", [Incident("finishSecret", 11, "another token")])
+    seen(story)
+    given_up, begun = story.tokens[-2:]
+    assert (story.world.current(), story.world.unfinished()) == (given_up, begun)
+    assert isinstance(story.rotate(), RotationRefused)
+    story.end()

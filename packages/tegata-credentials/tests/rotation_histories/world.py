@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tegata_credentials.rotation.driver import Patience, RotationDriver
@@ -13,7 +14,7 @@ from tegata_credentials.rotation.steps import Rotation
 from tegata_credentials.testing.leaks import text_of
 from tegata_credentials.versions import SecretVersion
 
-from .interruptions import AnnouncingInterruptedStore, InterruptedStore, InterruptedStrategy, Points
+from .interruptions import Announced, AnnouncingInterruptedStore, InterruptedStore, InterruptedStrategy, Points
 from .kits import Kit
 from .ledger import Ledger
 
@@ -139,13 +140,24 @@ class World:
         return found
 
     def _process(self, points: Points) -> Rotation:
-        strategy = InterruptedStrategy(self.strategy(points), points, self.ledger.announced())
+        strategy = InterruptedStrategy(self.strategy(points), points, self._announced())
         store = self._interrupted(points)
         return Rotation(store, {self.secret: strategy}, observer=self.observer, ticks=self.clock)
 
     def _interrupted(self, points: Points) -> InterruptedStore:
         kind = AnnouncingInterruptedStore if isinstance(self.kit.store, AnnouncingStore) else InterruptedStore
-        return kind(self.kit.store, points, self.ledger.announced())
+        return kind(self.kit.store, points, self._announced())
+
+    def _announced(self) -> Announced:
+        announced = self.ledger.announced()
+
+        def promoted(token: str, replacing: str) -> None:
+            announced.promoted(token, replacing)
+            # Given up after its last look, it has come through all the same: what was begun meanwhile may be no use.
+            if self._holder(PENDING) != token:
+                self._interfere()
+
+        return replace(announced, promoted=promoted)
 
     # -- labels
 

@@ -7,29 +7,20 @@ ministack knows no condition keys of Secrets Manager, so the policies are used w
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tegata_credentials.errors import SecretAccessDenied
-from tegata_credentials.policies import Place, Policy, reader_policy, rotation_policy
+from tegata_credentials.policies import Place, reader_policy, rotation_policy
 from tegata_credentials.rotation.aws_store import AwsVersions
 from tegata_credentials.secret_service import SecretNames, SecretService
 from tegata_credentials.sources.aws_secrets_manager import AwsSecretsManager
-from tegata_credentials.testing import free_port
+from tegata_credentials.testing.enforced_account import EnforcedAccount, enforced_account
 from tegata_credentials.testing.secrets_manager import new_token
 from tegata_credentials.token_state import HiddenText
 
@@ -44,64 +35,11 @@ DATABASE = {
     "dbname": "app",
 }
 
-# It ends with its standard input, also when the tests are killed.
-RUN = """
-import os, sys, threading
-threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
-from ministack.app import main
-sys.argv = ["ministack"]
-main()
-"""
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-}
-
-
-@dataclass(frozen=True)
-class Account:
-    """An account of ministack with secrets of two environments; its root user has every right."""
-
-    url: str
-
-    def client(self, service: str, credentials: Any = None) -> Any:
-        known = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test", "SessionToken": None}
-        return boto3.session.Session().client(
-            service,
-            endpoint_url=self.url,
-            region_name=PLACE.region,
-            aws_access_key_id=known["AccessKeyId"],
-            aws_secret_access_key=known["SecretAccessKey"],
-            aws_session_token=known["SessionToken"],
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    def role(self, name: str, policy: Policy) -> Any:
-        """Return a client of Secrets Manager that has assumed a new role with this policy."""
-        iam, sts = self.client("iam"), self.client("sts")
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
-        iam.put_role_policy(RoleName=name, PolicyName="least", PolicyDocument=json.dumps(policy))
-        credentials = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-        for each in (iam, sts):
-            each.close()
-        return self.client("secretsmanager", credentials)
-
 
 @pytest.fixture(scope="module")
-def account(ministack_programs: Path) -> Iterator[Account]:
-    port, directory = free_port(), tempfile.mkdtemp(prefix="ministack-")
-    variables = {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": os.environ["PATH"]}
-    process = subprocess.Popen(
-        [str(ministack_programs / "python"), "-c", RUN],
-        env=variables | {"HOME": directory, "TMPDIR": directory},
-        cwd=directory,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
-        started = Account(f"http://127.0.0.1:{port}")
+def account(ministack_programs: Path) -> Iterator[EnforcedAccount]:
+    """An account with secrets of two environments."""
+    with enforced_account(ministack_programs, PLACE.region) as started:
         store = started.client("secretsmanager")
         for environment in ("dev", "prod"):
             for name, document in (("database", DATABASE), ("jwt", JWT)):
@@ -109,35 +47,20 @@ def account(ministack_programs: Path) -> Iterator[Account]:
         store.create_secret(Name="acme-dev-administrator", SecretString=json.dumps(DATABASE))
         store.close()
         yield started
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(10)
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "ministack has ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("ministack does not listen")
 
 
 @pytest.fixture(scope="module")
-def dev(account: Account) -> Iterator[Any]:
+def dev(account: EnforcedAccount) -> Iterator[Any]:
     secrets_of_dev = [f"acme-dev-secret-{name}" for name in ("database", "jwt")]
-    client = account.role("dev", reader_policy(secrets_of_dev, place=PLACE))
+    client = account.secrets_as("dev", reader_policy(secrets_of_dev, place=PLACE))
     yield client
     client.close()
 
 
 @pytest.fixture(scope="module")
-def rotator(account: Account) -> Iterator[Any]:
+def rotator(account: EnforcedAccount) -> Iterator[Any]:
     policy = rotation_policy("acme-dev-secret-database", place=PLACE, administrator="acme-dev-administrator")
-    client = account.role("rotator", policy)
+    client = account.secrets_as("rotator", policy)
     yield client
     client.close()
 
@@ -148,8 +71,8 @@ def is_denied(call: Callable[..., object], **parameters: object) -> bool:
     return bool(refused.value.response["Error"]["Code"] == "AccessDeniedException")
 
 
-def test_policies_are_really_enforced(account: Account) -> None:
-    nobody = account.role("nobody", reader_policy(["something-else"], place=PLACE))
+def test_policies_are_really_enforced(account: EnforcedAccount) -> None:
+    nobody = account.secrets_as("nobody", reader_policy(["something-else"], place=PLACE))
     assert is_denied(nobody.get_secret_value, SecretId="acme-dev-secret-jwt")
     nobody.close()
 
@@ -162,7 +85,7 @@ class TestReaders:
         finally:
             service.close()
 
-    def test_it_is_denied_prod_s_whether_by_name_or_by_arn(self, account: Account, dev: Any) -> None:
+    def test_it_is_denied_prod_s_whether_by_name_or_by_arn(self, account: EnforcedAccount, dev: Any) -> None:
         store = account.client("secretsmanager")
         arn = store.describe_secret(SecretId="acme-prod-secret-jwt")["ARN"]
         store.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
-from tegata_credentials.rotation.errors import PasswordUpdateError, RotationBusy
+from tegata_credentials.rotation.errors import DatabaseConnectionError, PasswordUpdateError, RotationBusy
 from tegata_credentials.rotation.postgres.pair import LoginPair, identifier
 from tegata_credentials.rotation.postgres.secret import Login
 from tegata_credentials.rotation.postgres.sessions import Session, StatementFailed, update_error
@@ -50,6 +51,16 @@ def change_password(
     `RotationBusy`, `PasswordUpdateError` or `DatabaseConnectionError`; in each case the password is what it was, unless
     the connection broke at the commit: then a repetition finds out.
     """
+    try:
+        _change(session, secret, login, recheck, pair)
+    except Exception:
+        # A server that is busy notices late that a session has ended: a repetition at once would find the lock taken.
+        with suppress(DatabaseConnectionError, StatementFailed):
+            session.execute("rollback")
+        raise
+
+
+def _change(session: Session, secret: str, login: Login, recheck: Callable[[], None], pair: LoginPair | None) -> None:
     rotator = None
     try:
         # A login of the pair becomes the group by itself, and an administrator may too: nobody's rights but its own.
