@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tegata.crypto.envelope import Envelope, new_master_key
@@ -23,6 +23,18 @@ from .redemption import BASE_URL, Clients, House, Ledger, furnish
 
 TEGATA = Path(sys.executable).parent / "tegata"
 PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One `tegata serve` on a database."""
+
+    durable: DurableDatabase
+    database: MigratedDatabase
+    master_key: str = field(repr=False)
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
 
 
 @dataclass(slots=True)
@@ -50,15 +62,12 @@ class Serving:
         return time.monotonic() - began
 
 
-@asynccontextmanager
-async def serving_on(
+@contextmanager
+def started(
     durable: DurableDatabase, database: MigratedDatabase, log: Path, *, workers: int = 1, settings: Mapping[str, str]
-) -> AsyncIterator[Serving]:
-    """Start the server and wait until it serves. `settings`: those of the database, without the names' beginning."""
+) -> Iterator[Server]:
+    """Start the server; it ends with the block. `settings`: those of the database, without the names' beginning."""
     key, port = new_master_key(), free_port()
-    operator = PostgresOperatorStorage(database.maintenance)
-    houses = [await furnish(operator, Envelope.from_text(key)) for _ in range(2)]
-    await operator.close()
     environment = {
         "PATH": os.environ["PATH"],
         "TEGATA_PORT": str(port),
@@ -71,17 +80,38 @@ async def serving_on(
     }
     with log.open("wb") as sink:
         process = WarmPopen([str(TEGATA), "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
-    clients = Clients(f"http://127.0.0.1:{port}", Ledger())
-    serving = Serving(durable, database, houses, clients, process, log)
     try:
-        await serving.until_served()
-        yield serving
+        yield Server(durable, database, key, port, process, log)
     finally:
-        durable.resume()
-        await clients.close()
         process.terminate()
         try:
             process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@asynccontextmanager
+async def inhabited(server: Server) -> AsyncIterator[Serving]:
+    """Make two tenants of one's own, and wait until the server serves them."""
+    operator = PostgresOperatorStorage(server.database.maintenance)
+    houses = [await furnish(operator, Envelope.from_text(server.master_key)) for _ in range(2)]
+    await operator.close()
+    clients = Clients(f"http://127.0.0.1:{server.port}", Ledger())
+    serving = Serving(server.durable, server.database, houses, clients, server.process, server.log)
+    try:
+        await serving.until_served()
+        yield serving
+    finally:
+        server.durable.resume()
+        await clients.close()
+
+
+@asynccontextmanager
+async def serving_on(
+    durable: DurableDatabase, database: MigratedDatabase, log: Path, *, workers: int = 1, settings: Mapping[str, str]
+) -> AsyncIterator[Serving]:
+    """Start the server, and wait until it serves."""
+    with started(durable, database, log, workers=workers, settings=settings) as server:
+        async with inhabited(server) as serving:
+            yield serving

@@ -10,18 +10,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tegata.postgres.engine import Database, PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.postgres.tenancy import across_tenants
-from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.durable import DurableDatabase
 
 from .redemption import make_codes
-from .served import PATIENCE_SECONDS, Serving, serving_on
+from .served import PATIENCE_SECONDS, Server, Serving, inhabited, started
 
 Count = Callable[..., None]
 
@@ -31,20 +29,22 @@ LIVES_AT_ONCE = 6
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[DurableDatabase, MigratedDatabase]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server process for all of them: it outlives whatever becomes of its database."""
     durable = DurableDatabase()
-    with durable as database:
-        yield durable, database
+    bounds = {"pool_size": "3", "pool_wait_seconds": "1", "statement_timeout_seconds": "2"}
+    log = tmp_path_factory.mktemp("recovery") / "log"
+    with durable as database, started(durable, database, log, workers=2, settings=bounds) as server:
+        yield server
 
 
 @pytest.fixture
-async def serving(server: tuple[DurableDatabase, MigratedDatabase], tmp_path: Path) -> AsyncIterator[Serving]:
-    bounds = {"pool_size": "3", "pool_wait_seconds": "1", "statement_timeout_seconds": "2"}
-    async with serving_on(*server, tmp_path / "log", workers=2, settings=bounds) as started:
-        yield started
+async def serving(server: Server) -> AsyncIterator[Serving]:
+    async with inhabited(server) as serving:
+        yield serving
 
 
-async def begin(serving: Serving, codes_each: int = 1000) -> list[asyncio.Task[None]]:
+async def begin(serving: Serving, codes_each: int = 400) -> list[asyncio.Task[None]]:
     """Let clients of both tenants work."""
     operator = PostgresOperatorStorage(serving.database.maintenance)
     stocks = [await make_codes(operator, house, codes_each) for house in serving.houses]

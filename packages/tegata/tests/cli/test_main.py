@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from tegata.cli.main import app
 from tegata.cli.settings import settings_page
 from tegata.crypto.envelope import Envelope
+from tegata.testing.warm_starts import run_to_its_end
 
 COMMANDS = [
     "dev",
@@ -35,14 +36,7 @@ TEGATA = Path(sys.executable).parent / "tegata"
 
 def tegata(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the real command with an empty environment."""
-    return subprocess.run(
-        [str(TEGATA), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={"PATH": "/usr/bin:/bin"} | variables,
-    )
+    return run_to_its_end([TEGATA, *words], timeout=120, env={"PATH": "/usr/bin:/bin"} | variables)
 
 
 def test_help_names_every_command_and_the_exit_statuses() -> None:

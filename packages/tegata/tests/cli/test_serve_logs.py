@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tegata.cli.failures import UNAVAILABLE
 from tegata.crypto.envelope import new_master_key
+from tegata.testing.warm_starts import run_to_its_end
 
 TEGATA = Path(sys.executable).parent / "tegata"
 # Nobody listens on port 1; the identity has the surroundings of a container in App Service.
@@ -29,9 +29,7 @@ AWAY = {
 @pytest.mark.parametrize("level", ["info", "error"])
 def test_without_an_identity_the_log_says_why_in_json(level: str) -> None:
     environment = {**AWAY, "TEGATA_MASTER_KEY": new_master_key(), "TEGATA_LOG_LEVEL": level}
-    done = subprocess.run(
-        [str(TEGATA), "serve"], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_to_its_end([TEGATA, "serve"], env=environment, timeout=120)
     assert done.returncode == UNAVAILABLE
     # For the person at the terminal one sentence, and nothing that a library has printed.
     (sentence,) = done.stderr.splitlines()

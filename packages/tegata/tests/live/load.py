@@ -20,7 +20,7 @@ from .installation import CALLBACK, CLIENTS, USERNAME, Installation
 from .verifiers import Jury, is_valid
 
 _CALLS_PER_CONNECTION = 15
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.4
 _TIMEOUT_SECONDS = 90
 
 
