@@ -50,7 +50,7 @@ class Bench:
         transport = OneKey(self.balancer.pem)
         # Made-up names of keys must not end in 503 here: that would hide what is thought of the token.
         self.alb = AlbVerifier(
-            rules, transport=lambda: transport, clock=lambda: NOW, key_policy=AlbKeyPolicy(new_keys=10_000)
+            rules, transport=lambda: transport, clock=lambda: NOW, key_policy=AlbKeyPolicy(new_keys=10_000, timeout=60)
         )
         self.guard = Guard(self.issuer.verifier(), alb=self.alb)
         self.good = self.balancer.sign(self.header, self.claims)
