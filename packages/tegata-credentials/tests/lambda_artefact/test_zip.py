@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from artefact.local import FunctionProcess
+from artefact.target import Target
 from tegata.testing.password_server import PasswordServer, password_server
 from tegata_credentials.embedded_metrics import EmbeddedMetrics
 from tegata_credentials.errors import SecretNotFound
@@ -23,8 +25,6 @@ from tegata_credentials.testing.outputs import keep
 from tegata_credentials.testing.secrets_manager import RotationService, StandIn
 from tegata_credentials.testing.version_store import MemoryVersions
 
-from .conftest import Invoked
-
 HANDLER = "tegata_credentials.rotation.lambda_function.handler"
 MACHINES = {"x86_64": 62, "arm64": 183}  # e_machine of ELF
 MOST_BYTES = 20_000_000
@@ -32,9 +32,9 @@ MOST_BYTES = 20_000_000
 
 @pytest.mark.parametrize("architecture", MACHINES)
 def test_the_zip_is_small_and_everything_native_in_it_is_for_that_machine(
-    architecture: str, built: Callable[[str, str], Path], count: Callable[..., None]
+    architecture: str, built: Callable[[Target], Path], count: Callable[..., None]
 ) -> None:
-    path = built(architecture, "3.13")
+    path = built(Target(architecture, "3.13"))
     assert path.stat().st_size < MOST_BYTES
     count(f"rotation function, {architecture}", megabytes=round(path.stat().st_size / 1e6, 1))
     with zipfile.ZipFile(path) as opened:
@@ -49,7 +49,7 @@ def test_the_zip_is_small_and_everything_native_in_it_is_for_that_machine(
 
 
 def test_the_entry_point_is_loaded_from_inside_the_zip_and_the_runtime_alone(
-    invoked: Callable[..., Invoked], unpacked: Path, runtime: Path, count: Callable[..., None]
+    invoked: Callable[..., FunctionProcess], unpacked: Path, runtime: Path, count: Callable[..., None]
 ) -> None:
     started = invoked(HANDLER, {}).started
     site = [place for place in started["places"] if "site-packages" in place and "/lib/python3" in place]
@@ -66,7 +66,7 @@ def database() -> Iterator[PasswordServer]:
 
 
 def test_a_rotation_of_secrets_manager_runs_from_inside_the_zip(
-    invoked: Callable[..., Invoked], database: PasswordServer, stand_in: StandIn, tmp_path: Path
+    invoked: Callable[..., FunctionProcess], database: PasswordServer, stand_in: StandIn, tmp_path: Path
 ) -> None:
     pair = LoginPair.of("shop")
     for statement in setup_statements(pair, "shop_rotator"):
@@ -115,7 +115,7 @@ def test_a_rotation_of_secrets_manager_runs_from_inside_the_zip(
     assert refused["errorType"] == "RotationRefused"
 
 
-def test_a_function_without_plans_says_what_is_missing(invoked: Callable[..., Invoked]) -> None:
+def test_a_function_without_plans_says_what_is_missing(invoked: Callable[..., FunctionProcess]) -> None:
     event = {"SecretId": "s", "ClientRequestToken": "t" * 32, "Step": "createSecret"}
     answer = invoked(HANDLER, {"AWS_REGION": "eu-west-1"})(event)
     assert answer == {
