@@ -209,7 +209,8 @@ def test_programs_below_a_directory_that_only_its_owner_may_enter_can_be_run(sta
     closed = state.parent / "closed"
     closed.mkdir(mode=0o700)
     for folder in package.parent.glob(f"{package.name}*"):  # the package and, beside it, its libraries
-        shutil.copytree(folder, closed / folder.name, symlinks=True)
+        # The programs of the other version are not run.
+        shutil.copytree(folder, closed / folder.name, symlinks=True, ignore=shutil.ignore_patterns("pginstall"))
     with EmbeddedPostgres(
         closed / "postgres", bindir=closed / programs.relative_to(package.parent), durable=False
     ) as target:

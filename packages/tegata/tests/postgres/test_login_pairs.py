@@ -77,7 +77,21 @@ def bare_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 @pytest.fixture
 def made(enter: Enter) -> ConnectionTarget:
     """A database with pairs, migrated; the way in of its superuser."""
-    superuser = enter("superuser")
+    return set_up(enter("superuser"))
+
+
+@pytest.fixture(scope="module")
+def kept(bare_cluster: Cluster) -> Iterator[ConnectionTarget]:
+    """The same for tests that change neither roles nor the schema: one for all of them, on a server of its own."""
+    cluster = Cluster(bare_cluster.bindir)
+    try:
+        with cluster.empty_database() as superuser:
+            yield set_up(superuser)
+    finally:
+        cluster.stop()
+
+
+def set_up(superuser: ConnectionTarget) -> ConnectionTarget:
     bootstrap(superuser, TAKING_TURNS)
     migrate(superuser.entering_as(logins_of(MIGRATOR)[0]))
     return superuser
@@ -108,19 +122,19 @@ def test_every_kind_of_administrator_makes_pairs_and_a_second_run_finds_nothing_
     migrate(administrator.entering_as(logins_of(MIGRATOR)[1]))
 
 
-def test_each_login_begins_as_its_role_and_makes_nothing_of_its_own(made: ConnectionTarget) -> None:
+def test_each_login_begins_as_its_role_and_makes_nothing_of_its_own(kept: ConnectionTarget) -> None:
     for role, logins in LOGIN_PAIRS.items():
         for login in logins:
-            assert run(made.entering_as(login), USERS) == [(role, login)]
+            assert run(kept.entering_as(login), USERS) == [(role, login)]
     owners = run(
-        made, "select distinct relowner::regrole::text from pg_class where relnamespace = 'tegata'::regnamespace"
+        kept, "select distinct relowner::regrole::text from pg_class where relnamespace = 'tegata'::regnamespace"
     )
     assert owners == [(OWNER,)]
 
 
-def test_a_session_that_gives_its_role_up_is_bound_by_the_wall_as_before(made: ConnectionTarget) -> None:
+def test_a_session_that_gives_its_role_up_is_bound_by_the_wall_as_before(kept: ConnectionTarget) -> None:
     run(
-        made,
+        kept,
         *(
             "insert into tegata.tenant (tenant_id, name, policy, pairwise_salt)"
             f" values ('{tenant}', '{tenant}', '{{}}', '')"
@@ -128,7 +142,7 @@ def test_a_session_that_gives_its_role_up_is_bound_by_the_wall_as_before(made: C
         ),
     )
     for statement in ("select 1", *GIVING_UP):
-        with enter_as(made, logins_of(APPLICATION)[0]) as session:
+        with enter_as(kept, logins_of(APPLICATION)[0]) as session:
             session.execute(statement.encode())
             with pytest.raises(psycopg.Error) as refused:
                 session.execute("select tenant_id from tegata.tenant")
@@ -141,10 +155,10 @@ def test_a_session_that_gives_its_role_up_is_bound_by_the_wall_as_before(made: C
 
 
 def test_the_migrators_logins_have_the_owners_rights_only_after_set_role(
-    made: ConnectionTarget,
+    kept: ConnectionTarget,
 ) -> None:
     for statement in ("select 1", *GIVING_UP):
-        with enter_as(made, logins_of(MIGRATOR)[0]) as session:
+        with enter_as(kept, logins_of(MIGRATOR)[0]) as session:
             session.execute(statement.encode())
             for denied in ("select 1 from tegata.tenant", "create table tegata.mine (n integer)"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -154,19 +168,19 @@ def test_the_migrators_logins_have_the_owners_rights_only_after_set_role(
             session.execute("drop table tegata.mine")
 
 
-def test_the_doctor_finds_the_pairs_in_order_and_tries_the_wall_after_set_role_none(made: ConnectionTarget) -> None:
+def test_the_doctor_finds_the_pairs_in_order_and_tries_the_wall_after_set_role_none(kept: ConnectionTarget) -> None:
     first, second = logins_of(APPLICATION)
-    migrator = made.entering_as(logins_of(MIGRATOR)[1])
+    migrator = kept.entering_as(logins_of(MIGRATOR)[1])
     for login in (first, second):
-        diagnosis = examine(migrator, application=made.entering_as(login))
+        diagnosis = examine(migrator, application=kept.entering_as(login))
         assert diagnosis.is_proven, (diagnosis.findings, diagnosis.remarks)
         assert diagnosis.probes > 200
 
 
-def test_a_login_that_has_given_its_role_up_is_held_by_every_check_and_canary(made: ConnectionTarget) -> None:
+def test_a_login_that_has_given_its_role_up_is_held_by_every_check_and_canary(kept: ConnectionTarget) -> None:
     """As if the logins were application roles themselves, which is what `SET ROLE NONE` makes of a session."""
     wall = replace(TEGATA, application=(APPLICATION, *logins_of(APPLICATION)))
-    diagnosis = examine(made, wall=wall)
+    diagnosis = examine(kept, wall=wall)
     assert diagnosis.is_proven, (diagnosis.findings, diagnosis.remarks)
     assert diagnosis.probes > 400
 

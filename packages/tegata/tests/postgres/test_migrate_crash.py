@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,14 +20,12 @@ from tegata.postgres.doctor import examine
 from tegata.postgres.migrate import migrate, migration_script, newest_revision, pending
 from tegata.postgres.migrations.concurrent_index import create_index_concurrently
 from tegata.postgres.target import ConnectionTarget
+from tegata.testing.forked import PROCESSES
 from tegata.testing.patience import PATIENCE_SECONDS
 
 Enter = Callable[[str], ConnectionTarget]
 
 REVISIONS = [f"{number:04}" for number in range(1, int(newest_revision()) + 1)]
-# Each migration is a process of its own, forked from one that has read the modules: that takes longer than to migrate.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([migrate.__module__])
 ROWS = """
     insert into tegata.tenant (tenant_id, name, policy, pairwise_salt)
       select gen_random_uuid(), 'tenant ' || n, '{}', '' from generate_series(1, 3) n;

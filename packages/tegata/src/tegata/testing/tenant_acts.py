@@ -1,25 +1,23 @@
-"""Acts of several tenants on one database, checked one by one; also as a process of its own, with `python -m`.
+"""Acts of several tenants on one database, checked one by one, in processes of their own.
 
-A pooler's mistakes show between client processes: one process alone hides them (pitfalls P127). The process reads a
-`Work` as JSON from standard input and writes an `Outcome` as JSON to standard output.
+A pooler's mistakes show between client processes: one process alone hides them (pitfalls P127).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 from uuid import UUID
 
 from tegata.identifiers import TenantId, UserId
 from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.postgres.tenancy import tenant
+from tegata.testing.forked import PROCESSES
 from tegata.testing.patience import PATIENT
 from tegata.testing.records import NOW, Inhabited, event
 
@@ -58,27 +56,34 @@ def work_of(target: ConnectionTarget, tenants: Sequence[Inhabited]) -> Work:
 
 def in_processes(work: Sequence[Work]) -> list[Outcome]:
     """Do each work in a process of its own, all at the same time."""
+    pipes = [PROCESSES.Pipe(duplex=False) for _ in work]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tegata.testing.tenant_acts"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in work
+        PROCESSES.Process(target=_perform_and_tell, args=(one, there))
+        for one, (_, there) in zip(work, pipes, strict=True)
     ]
     try:
-        for process, one in zip(processes, work, strict=True):
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(asdict(one)))
-            process.stdin.close()
-            process.stdin = None
-        return [Outcome(**json.loads(process.communicate(timeout=_SECONDS)[0])) for process in processes]
+        for process, (_, there) in zip(processes, pipes, strict=True):
+            process.start()
+            there.close()
+        return [_told(here) for here, _ in pipes]
     finally:
-        for process in processes:
-            if process.poll() is None:
+        for process, (here, _) in zip(processes, pipes, strict=True):
+            here.close()
+            if process.pid is not None:
                 process.kill()
-                process.communicate()
+                process.join()
+
+
+def _perform_and_tell(work: Work, there: Connection) -> None:
+    there.send(asyncio.run(perform(work)))
+
+
+def _told(here: Connection) -> Outcome:
+    if not here.poll(_SECONDS):
+        raise TimeoutError("the acts take too long")
+    outcome = here.recv()
+    assert isinstance(outcome, Outcome)
+    return outcome
 
 
 async def perform(work: Work) -> Outcome:
@@ -138,13 +143,3 @@ async def _in_transaction(storage: PostgresStorage, who: Inhabited) -> bool:
         set_to = await connection.fetchval("select current_setting('app.tenant_id')")
         rows = await connection.fetch("select distinct tenant_id from tegata.client where client_id = $1", "web")
     return set_to == str(who.tenant_id) and [row["tenant_id"] for row in rows] == [who.tenant_id]
-
-
-def _main() -> None:
-    found = json.loads(sys.stdin.read())
-    work = Work(**{**found, "tenants": tuple(tuple(one) for one in found["tenants"])})
-    sys.stdout.write(json.dumps(asdict(asyncio.run(perform(work)))))
-
-
-if __name__ == "__main__":
-    _main()
