@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tegata.testing.warm_starts import run_to_its_end
 from tegata_credentials.testing import Laboratory
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Any]
+INSTALLED = [Path(sys.prefix, "bin", "tegata-credentials")]
+# With a Python of its own, which takes every warning for an error.
+ANEW = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli"]
 
 
 @pytest.fixture
 def run(clean_environment: pytest.MonkeyPatch, lab: Laboratory, database: Any) -> Run:
     """Run the command in a container of App Service; neither stream holds a token."""
 
-    def command(*arguments: str, **change: str) -> subprocess.CompletedProcess[str]:
+    def command(*arguments: str, start: Sequence[str | Path] = INSTALLED, **change: str) -> Any:
         environ = {
             **os.environ,
             **lab.app_service(),
@@ -28,14 +32,7 @@ def run(clean_environment: pytest.MonkeyPatch, lab: Laboratory, database: Any) -
             "DATABASE_URL": f"{database.url('app')}?sslrootcert={database.root}",
             **change,
         }
-        finished = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "tegata_credentials.cli", *arguments],
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        finished = run_to_its_end([*start, *arguments], env=environ, timeout=60)
         assert lab.leaks_in(finished.stdout + finished.stderr) == []
         return finished
 
@@ -43,7 +40,7 @@ def run(clean_environment: pytest.MonkeyPatch, lab: Laboratory, database: Any) -
 
 
 def test_nothing_found_is_status_0(run):
-    finished = run("doctor")
+    finished = run("doctor", start=ANEW)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.endswith("nothing found\n")
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-VALUE = "value-for-a-script-8d20"
-COMMAND = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli"]
+from tegata.testing.warm_starts import WarmPopen, run_to_its_end
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+VALUE = "value-for-a-script-8d20"
+SCRIPT = "tegata-credentials"
+# With a Python of its own, which takes every warning for an error; or as it is installed, imported already.
+ANEW, COMMAND = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli"], [Path(sys.prefix, "bin", SCRIPT)]
+
+Run = Callable[..., Any]
 
 
 def environ_for(endpoint: Any, **change: str) -> dict[str, str]:
@@ -26,15 +29,8 @@ def environ_for(endpoint: Any, **change: str) -> dict[str, str]:
 
 @pytest.fixture
 def run(endpoint: Any) -> Run:
-    def command(*arguments: str, **change: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, "get", *arguments],
-            env=environ_for(endpoint, **change),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def command(*arguments: str, start: Sequence[str | Path] = COMMAND, **change: str) -> Any:
+        return run_to_its_end([*start, "get", *arguments], env=environ_for(endpoint, **change), timeout=60)
 
     return command
 
@@ -42,7 +38,7 @@ def run(endpoint: Any) -> Run:
 def test_a_value_goes_to_a_pipe_with_one_line_break(run, endpoint):
     endpoint.put("shop-prod-secret-api", VALUE)
     for name in ("shop-prod-secret-api", "awssm:shop-prod-secret-api", endpoint.secrets["shop-prod-secret-api"]["ARN"]):
-        finished = run(name)
+        finished = run(name, start=ANEW)
         assert (finished.returncode, finished.stdout, finished.stderr) == (0, VALUE + "\n", "")
     assert run("shop-prod-secret-api", "-n").stdout == VALUE
 
@@ -91,25 +87,17 @@ def test_what_cannot_be_had_is_said_on_standard_error_without_a_value(run, endpo
 def test_a_disk_that_is_full_is_an_error_and_not_half_a_secret(endpoint, command):
     endpoint.put("s", VALUE)
     with open("/dev/full", "w") as full:
-        finished = subprocess.run(
-            [*COMMAND, *command],
-            env=environ_for(endpoint),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+        finished = run_to_its_end([*COMMAND, *command], env=environ_for(endpoint), stdout=full, timeout=60)
     assert finished.returncode == 1
-    said = finished.stderr.decode().splitlines()
+    said = finished.stderr.splitlines()
     assert said == [f"tegata-credentials {command[0]}: standard output cannot be written: No space left on device"]
 
 
 def on_a_screen(endpoint: Any, *arguments: str) -> tuple[int, str]:
     """Run the command with a terminal as its standard output, and return what the screen shows."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, "get", *arguments], env=environ_for(endpoint), stdout=theirs, stderr=theirs
-    ) as ran:
+    command = [*COMMAND, "get", *arguments]
+    with WarmPopen[bytes](command, env=environ_for(endpoint), stdout=theirs, stderr=theirs) as ran:
         os.close(theirs)
         shown = b""
         try:

@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tegata.testing.warm_starts import WarmPopen
 
 VALUE = "value-that-is-watched-4e55"
 
@@ -23,8 +24,8 @@ class Watched:
     def __init__(self, directory: Path, environ: dict[str, str], *arguments: str) -> None:
         self.files = directory / "out", directory / "err"
         with self.files[0].open("w") as out, self.files[1].open("w") as err:
-            command = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli", "watch", *arguments]
-            self.process = subprocess.Popen(command, env=environ, stdout=out, stderr=err)
+            command = [Path(sys.prefix, "bin", "tegata-credentials"), "watch", *arguments]
+            self.process = WarmPopen[bytes](command, env=environ, stdout=out, stderr=err)
 
     @property
     def lines(self) -> list[str]:
