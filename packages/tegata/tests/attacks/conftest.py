@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import World, inhabit
 from tegata.testing.server import Server, serving
 
@@ -24,9 +24,8 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture
 async def world(each_migrated_database: MigratedDatabase) -> AsyncIterator[World]:
     """Two tenants on each supported PostgreSQL."""
-    limits = PoolLimits(size=4, wait_seconds=30, statement_seconds=30)
-    storage = PostgresStorage(each_migrated_database.app, limits)
-    operator = PostgresOperatorStorage(each_migrated_database.maintenance, limits)
+    storage = PostgresStorage(each_migrated_database.app, PATIENT)
+    operator = PostgresOperatorStorage(each_migrated_database.maintenance, PATIENT)
     try:
         yield World(storage, operator, await inhabit(operator), await inhabit(operator))
     finally:

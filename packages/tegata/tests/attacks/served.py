@@ -16,6 +16,7 @@ from tegata.crypto.envelope import Envelope, new_master_key
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.durable import DurableDatabase
+from tegata.testing.patience import PATIENT
 from tegata.testing.warm_starts import WarmPopen
 from tegata_credentials.testing import free_port
 
@@ -94,7 +95,7 @@ def started(
 @asynccontextmanager
 async def inhabited(server: Server) -> AsyncIterator[Serving]:
     """Make two tenants of one's own, and wait until the server serves them."""
-    operator = PostgresOperatorStorage(server.database.maintenance)
+    operator = PostgresOperatorStorage(server.database.maintenance, PATIENT)
     houses = [await furnish(operator, Envelope.from_text(server.master_key)) for _ in range(2)]
     await operator.close()
     clients = Clients(f"http://127.0.0.1:{server.port}", Ledger())

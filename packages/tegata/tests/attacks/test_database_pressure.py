@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database
 from tegata.postgres.tenancy import across_tenants
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.durable import DurableDatabase
+from tegata.testing.patience import PATIENT
 
 from .redemption import House
 from .served import Serving, serving_on
@@ -58,7 +59,7 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
     serving: Serving, count: Callable[..., None]
 ) -> None:
     here = serving.houses[0]
-    admin = Database(serving.database.admin, PoolLimits(size=1, statement_seconds=60))
+    admin = Database(serving.database.admin, PATIENT)
     address = serving.clients.address
     async with httpx2.AsyncClient(base_url=address, timeout=180, trust_env=False) as http:
 

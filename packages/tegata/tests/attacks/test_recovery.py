@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import pytest
 
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.postgres.tenancy import across_tenants
 from tegata.testing.durable import DurableDatabase
+from tegata.testing.patience import PATIENT
 
 from .redemption import make_codes
 from .served import PATIENCE_SECONDS, Server, Serving, inhabited, started
@@ -46,7 +47,7 @@ async def serving(server: Server) -> AsyncIterator[Serving]:
 
 async def begin(serving: Serving, codes_each: int = 400) -> list[asyncio.Task[None]]:
     """Let clients of both tenants work."""
-    operator = PostgresOperatorStorage(serving.database.maintenance)
+    operator = PostgresOperatorStorage(serving.database.maintenance, PATIENT)
     stocks = [await make_codes(operator, house, codes_each) for house in serving.houses]
     await operator.close()
     return [
@@ -133,7 +134,7 @@ async def test_what_was_changed_while_nobody_listened_is_known(serving: Serving)
     assert await serving.clients.is_served(here)
     await asyncio.to_thread(serving.server.kill)
     await asyncio.to_thread(serving.server.start_again)
-    operator = PostgresOperatorStorage(serving.database.maintenance)
+    operator = PostgresOperatorStorage(serving.database.maintenance, PATIENT)
     disabled = replace(here.client, metadata=replace(here.client.metadata, disabled=True))
     await operator.put_client(here.who.tenant_id, disabled, events=[])
     await operator.close()
@@ -169,7 +170,7 @@ async def test_a_database_that_is_too_slow_is_given_up_statement_by_statement(se
     """A table that everything needs is locked for longer than a statement may take."""
     lives = await begin(serving)
     await until_redeemed(serving, 20)
-    admin = Database(serving.database.admin, PoolLimits(size=1, statement_seconds=60))
+    admin = Database(serving.database.admin, PATIENT)
     before = serving.ledger.statuses["503 temporarily_unavailable"]
     async with across_tenants(admin) as connection:
         await connection.execute("lock table tegata.grant_record in access exclusive mode")

@@ -25,6 +25,7 @@ from tegata.cli.main import app
 from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.storage.records import AuditEvent
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import event, inhabit
 from tegata.testing.replicas import replicated
 
@@ -45,7 +46,7 @@ Audit = Callable[..., Result]
 
 
 async def _fill(database: MigratedDatabase, count: int) -> str:
-    operator = PostgresOperatorStorage(database.maintenance)
+    operator = PostgresOperatorStorage(database.maintenance, PATIENT)
     try:
         here, there = await inhabit(operator), await inhabit(operator)
         events = [event(("sign_in.failed", "token.issued")[n % 2], at=NOON + n) for n in range(count)]

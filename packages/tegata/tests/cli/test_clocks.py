@@ -14,6 +14,7 @@ from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.testing.clock import SetClock
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.memory import MemoryStorage
+from tegata.testing.patience import PATIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ async def test_keys_are_not_replaced_by_hand_either() -> None:
 
 
 async def test_postgresql_tells_its_own_time(migrated_database: MigratedDatabase) -> None:
-    storage = PostgresOperatorStorage(migrated_database.maintenance)
+    storage = PostgresOperatorStorage(migrated_database.maintenance, PATIENT)
     try:
         await agreed_time(storage)
         with pytest.raises(CommandFailure):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,8 @@ class Running:
 Start = Callable[..., Running]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+@contextmanager
+def starting(tmp_path: Path) -> Iterator[Start]:
     """Start the command with these settings; everything is stopped at the end."""
     started: list[Running] = []
 
@@ -80,12 +81,32 @@ def start(tmp_path: Path) -> Iterator[Start]:
         started.append(Running(process, f"http://127.0.0.1:{port}", log))
         return started[-1]
 
-    yield run
-    for running in started:
-        running.stop()
+    try:
+        yield run
+    finally:
+        for running in started:
+            running.stop()
 
 
 @pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with starting(tmp_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, production: dict[str, str]) -> Iterator[Running]:
+    """Two workers for the tests that leave two; at the end they stop with the process that started them."""
+    with starting(tmp_path_factory.mktemp("pair")) as run:
+        server = run("serve", **production, TEGATA_WORKERS="2", TEGATA_METRICS_NETWORKS="127.0.0.1")
+        server.until(lambda: server.output().count('"event": "serving"') == 2)
+        yield server
+        pids = workers_of(server.process.pid)
+        assert (len(pids), server.stop()) == (2, 0)
+        assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+@pytest.fixture(scope="module")
 def production(migrated_database: MigratedDatabase) -> dict[str, str]:
     return {
         "TEGATA_DATABASE_URL": migrated_database.app.psycopg_conninfo(),
@@ -111,33 +132,25 @@ def test_readyz_says_no_while_the_server_drains(start: Start, production: dict[s
     assert server.stop() == 0  # asked twice, it does not wait any longer
 
 
-def test_whichever_worker_is_asked_for_metrics_speaks_for_all(start: Start, production: dict[str, str]) -> None:
-    server = start("serve", **production, TEGATA_WORKERS="2", TEGATA_METRICS_NETWORKS="127.0.0.1")
-    server.until(lambda: server.output().count('"event": "serving"') == 2)
+def test_whichever_worker_is_asked_for_metrics_speaks_for_all(pair: Running) -> None:
     asked = 0
     while asked < 5:
         began = time.monotonic()
-        answer = server.get("/metrics")
+        answer = pair.get("/metrics")
         assert answer.status_code == 200
         # One that has not spoken in time is left out: only on a machine that is very busy.
         if time.monotonic() - began < SHARED_METRICS_SECONDS:
             asked += 1
             for worker in ("0", "1"):
                 assert f'tegata_database_pool_open{{pool="writer",worker="{worker}"}}' in answer.text
-    assert server.stop() == 0
 
 
-def test_a_worker_that_dies_is_replaced_while_the_other_serves(start: Start, production: dict[str, str]) -> None:
-    server = start("serve", **production, TEGATA_WORKERS="2")
-    server.until(lambda: server.output().count('"event": "serving"') == 2)
-    killed = workers_of(server.process.pid)[0]
+def test_a_worker_that_dies_is_replaced_while_the_other_serves(pair: Running) -> None:
+    killed = workers_of(pair.process.pid)[0]
     os.kill(killed, signal.SIGKILL)
-    server.until(lambda: server.output().count('"event": "serving"') == 3)
-    assert server.is_ready()
-    pids = workers_of(server.process.pid)
-    assert len(pids) == 2
-    assert server.stop() == 0
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    pair.until(lambda: pair.output().count('"event": "serving"') == 3)
+    pair.until(pair.is_ready)
+    assert len(workers_of(pair.process.pid)) == 2
 
 
 def test_workers_end_when_their_parent_is_killed(start: Start, production: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.storage.errors import Unavailable
 from tegata.testing.clusters import Cluster, MigratedDatabase
+from tegata.testing.patience import PATIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +35,7 @@ def run(target: ConnectionTarget, statement: str) -> None:
 
 @asynccontextmanager
 async def served(target: ConnectionTarget) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(target)
+    storage = PostgresStorage(target, PATIENT)
     try:
         yield storage
     finally:

@@ -83,8 +83,8 @@ class Siege:
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """A session of the application role; every transaction in it begins with the intruder's tenant."""
         with psycopg.connect(self.database.app.psycopg_conninfo(), autocommit=True) as connection:
-            connection.execute("set statement_timeout = '10s'")
-            connection.execute("set lock_timeout = '2s'")
+            connection.execute("set statement_timeout = '60s'")
+            connection.execute("set lock_timeout = '30s'")
             yield connection
 
     def attempt(

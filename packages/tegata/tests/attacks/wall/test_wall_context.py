@@ -151,7 +151,7 @@ def test_what_notifications_tell_of_other_tenants(siege: Siege) -> None:
         with psycopg.connect(siege.database.maintenance.psycopg_conninfo()) as maintenance:
             for table in ("client", "client_secret", "signing_key", "tenant"):
                 maintenance.execute(f"update tegata.{table} set tenant_id = tenant_id".encode())
-        heard = [json.loads(note.payload) for note in connection.notifies(timeout=2.0, stop_after=6)]
+        heard = [json.loads(note.payload) for note in connection.notifies(timeout=60.0, stop_after=6)]
     assert len(heard) == 6
     brought = {row[name] for row in siege.their_rows.values() for name in ("name", "client_id", "kid") if name in row}
     for payload in heard:

@@ -11,17 +11,19 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import psycopg
 import pytest
 
 from tegata.identifiers import TenantId
 from tegata.postgres.changes import CHANNEL, ChangeListener
-from tegata.postgres.engine import PoolLimits, TenantMissing
+from tegata.postgres.engine import TenantMissing
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.tenancy import across_tenants, tenant
 from tegata.storage.errors import StorageError, Unavailable
 from tegata.testing.clusters import MigratedDatabase
 from tegata.testing.hot_acts import hot_acts
+from tegata.testing.patience import PATIENT
 from tegata.testing.pgbouncer import PgBouncer, find_pgbouncer
 from tegata.testing.records import NOW, Inhabited, World, event, inhabit, new_digest
 from tegata.testing.tenant_acts import Work, in_processes, work_of
@@ -29,14 +31,14 @@ from tegata.testing.tenant_acts import Work, in_processes, work_of
 pytestmark = pytest.mark.anyio
 
 Attacked = Callable[..., None]
-ONE = PoolLimits(size=1, wait_seconds=30, statement_seconds=0.5)
+ONE = replace(PATIENT, size=1)
 
 
 @pytest.fixture
 async def narrow(each_migrated_database: MigratedDatabase) -> AsyncIterator[World]:
     """Two tenants on a pool of one connection."""
     storage = PostgresStorage(each_migrated_database.app, ONE)
-    operator = PostgresOperatorStorage(each_migrated_database.maintenance)
+    operator = PostgresOperatorStorage(each_migrated_database.maintenance, PATIENT)
     yield World(storage, operator, await inhabit(operator), await inhabit(operator))
     await storage.close()
     await operator.close()
@@ -70,6 +72,7 @@ async def poison_exception(world: World) -> None:
 async def poison_timeout(world: World) -> None:
     """statement_timeout of the server."""
     async with tenant(world.storage.database, world.here.tenant_id) as connection:  # type: ignore[attr-defined]
+        await connection.execute("set local statement_timeout = '500ms'")
         await connection.execute("select pg_sleep(30)")
 
 
@@ -163,6 +166,16 @@ async def test_hot_acts_cancelled_anywhere_never_answer_the_wrong_tenant(
     assert cancelled > 10
 
 
+async def limit_statements(storage: PostgresStorage, most: str) -> None:
+    """Let the server end statements of the one connection after this time."""
+    connection = await storage.database.pool.take()
+    while True:
+        with suppress(asyncpg.QueryCanceledError):  # this one lasted longer than the limit that was in force
+            await connection.execute(f"set statement_timeout = '{most}'")
+            break
+    storage.database.pool.give_back(connection)
+
+
 async def test_an_act_that_waits_too_long_for_a_lock_leaves_nothing(
     narrow: World, attacked: Attacked, each_migrated_database: MigratedDatabase
 ) -> None:
@@ -174,10 +187,12 @@ async def test_an_act_that_waits_too_long_for_a_lock_leaves_nothing(
     with psycopg.connect(each_migrated_database.admin.psycopg_conninfo()) as blocker:
         blocker.execute("select from tegata.authorization_code where digest = %s for update", (code.digest,))
         for _ in range(2):
+            await limit_statements(storage, "500ms")
             with pytest.raises(Unavailable):
                 await storage.take_code(
                     narrow.here.tenant_id, code.digest, client_id="web", now=NOW, replay_event=event("code.replayed")
                 )
+            await limit_statements(storage, "60s")
             wrong += not await sees_only_itself(storage, narrow.there)
     taken = await storage.take_code(
         narrow.here.tenant_id, code.digest, client_id="web", now=NOW, replay_event=event("code.replayed")
@@ -233,7 +248,7 @@ async def test_what_belongs_to_one_tenant_is_unknown_to_the_acts_of_another(worl
 async def test_pgbouncer_in_transaction_mode_with_two_processes(
     each_migrated_database: MigratedDatabase, attacked: Attacked
 ) -> None:
-    operator = PostgresOperatorStorage(each_migrated_database.maintenance)
+    operator = PostgresOperatorStorage(each_migrated_database.maintenance, PATIENT)
     tenants = await inhabit(operator), await inhabit(operator)
     await operator.close()
     with PgBouncer(each_migrated_database.admin, pool_size=2) as bouncer:
@@ -276,7 +291,7 @@ async def test_made_up_notifications_only_make_a_process_read_again(
         "\u0001" * 100,
         json.dumps({"tenant": str(someone), "kind": "client", "key": "web"}),
     ]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         with psycopg.connect(each_migrated_database.app.psycopg_conninfo(), autocommit=True) as rude:
             for payload in made_up:
                 rude.execute("select pg_notify(%s, %s)", (CHANNEL, payload))
