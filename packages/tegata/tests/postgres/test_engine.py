@@ -219,6 +219,7 @@ async def test_a_fault_of_ours_stays_one(small: Database) -> None:
         (asyncpg.ReadOnlySQLTransactionError("x"), Unavailable),
         (asyncpg.InvalidPasswordError("x"), Unavailable),
         (asyncpg.DeadlockDetectedError("x"), Unavailable),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), Unavailable),
         (asyncpg.ConnectionDoesNotExistError("x"), Unavailable),
         (asyncpg.InterfaceError("x"), Unavailable),
         (ConnectionRefusedError(), Unavailable),

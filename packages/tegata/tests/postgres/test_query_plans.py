@@ -9,24 +9,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
 
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.stored_functions import wanted_functions
 from tegata.postgres.tenancy import tenant
 from tegata.testing.clusters import Cluster, MigratedDatabase
 from tegata.testing.crowd import crowd
 from tegata.testing.hot_acts import hot_acts
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import Inhabited, World, inhabit
 
 pytestmark = pytest.mark.anyio
 
+ONE = replace(PATIENT, size=1)
 ROWS = 1_000_000
 SMALL_TENANTS = 1_000
 # Reading all of a table with a row for each tenant, or for each key of this one, is what a planner should do.
@@ -49,7 +50,7 @@ async def crowded(clusters: dict[str, Cluster]) -> AsyncIterator[Crowded]:
     if not clusters["15"].is_installed:
         pytest.skip("auto_explain comes with the system's PostgreSQL 15, which is not installed")
     with clusters["15"].migrated_database() as database:
-        operator = PostgresOperatorStorage(database.maintenance, PoolLimits(size=1))
+        operator = PostgresOperatorStorage(database.maintenance, ONE)
         here, there = await inhabit(operator), await inhabit(operator)
         await operator.close()
         crowd(database.admin, here.tenant_id, rows=ROWS, small_tenants=SMALL_TENANTS)
@@ -71,8 +72,8 @@ class Watched:
     """A storage with one connection, whose plans are written down."""
 
     def __init__(self, crowded: Crowded) -> None:
-        self.storage = PostgresStorage(crowded.database.app, PoolLimits(size=1, statement_seconds=60))
-        self._operator = PostgresOperatorStorage(crowded.database.maintenance, PoolLimits(size=1))
+        self.storage = PostgresStorage(crowded.database.app, ONE)
+        self._operator = PostgresOperatorStorage(crowded.database.maintenance, ONE)
         self._plans: list[Mapping[str, Any]] = []
         self._crowded = crowded
 

@@ -18,6 +18,7 @@ from tegata.postgres.storage import PostgresOperatorStorage
 from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
 from tegata.testing.dumps import psql
+from tegata.testing.patience import PATIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +55,7 @@ async def test_an_administrator_calls_none(trapped: ConnectionTarget) -> None:
 async def test_the_migrator_and_maintenance_call_none(trapped: ConnectionTarget) -> None:
     bootstrap(trapped)
     migrate(trapped)
-    operator = PostgresOperatorStorage(trapped.entering_as("tegata_maint"))
+    operator = PostgresOperatorStorage(trapped.entering_as("tegata_maint"), PATIENT)
     try:
         await operator.purge_expired(now=time.time())
         await operator.prepare_audit(now=time.time())

@@ -11,12 +11,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tegata.identifiers import Digest, TenantId
 from tegata.postgres import traced
-from tegata.postgres.engine import Database, PoolLimits
+from tegata.postgres.engine import Database
 from tegata.postgres.storage import PostgresStorage
 from tegata.postgres.traced import TracedDatabase, described, open_database
 from tegata.storage.errors import StorageError, Unavailable
 from tegata.telemetry.spans import Incoming
 from tegata.testing.clusters import MigratedDatabase
+from tegata.testing.patience import PATIENT
 from tegata.testing.spans import KeptSpans
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +33,7 @@ STATEMENTS = re.findall(
 
 async def test_an_act_has_a_span_with_its_function_and_none_of_its_values(migrated_database: MigratedDatabase) -> None:
     kept = KeptSpans()
-    storage = PostgresStorage(migrated_database.app, PoolLimits(size=1), tracer=kept.tracer)
+    storage = PostgresStorage(migrated_database.app, PATIENT, tracer=kept.tracer)
     try:
         with kept.tracer.request(*REQUEST):
             assert await storage.find_tenant("hidden-name") is None
@@ -50,7 +51,7 @@ async def test_an_act_has_a_span_with_its_function_and_none_of_its_values(migrat
 
 async def test_an_error_leaves_its_sqlstate_and_no_word(migrated_database: MigratedDatabase) -> None:
     kept = KeptSpans()
-    database = TracedDatabase(migrated_database.app, PoolLimits(size=1), kept.tracer)
+    database = TracedDatabase(migrated_database.app, PATIENT, kept.tracer)
     try:
         with kept.tracer.request(*REQUEST), pytest.raises(Exception, match="hidden"):
             await database.value("select $1::text::integer", "hidden")
@@ -64,7 +65,7 @@ async def test_an_error_leaves_its_sqlstate_and_no_word(migrated_database: Migra
 
 async def test_a_database_that_is_away_has_no_sqlstate(migrated_database: MigratedDatabase) -> None:
     kept = KeptSpans()
-    database = TracedDatabase(migrated_database.app, PoolLimits(size=1), kept.tracer)
+    database = TracedDatabase(migrated_database.app, PATIENT, kept.tracer)
     await database.close()
     with kept.tracer.request(*REQUEST), pytest.raises(Unavailable):
         await database.value("select 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,6 @@ import pytest
 
 from tegata.postgres.bootstrap import APPLICATION, MAINTENANCE, MIGRATOR, Plan, bootstrap
 from tegata.postgres.doctor import examine
-from tegata.postgres.engine import PoolLimits
 from tegata.postgres.migrate import migrate, migration_script, pending
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
 from tegata.postgres.stored_functions import StoredFunction, wanted_functions
@@ -18,6 +18,7 @@ from tegata.postgres.target import ConnectionTarget
 from tegata.testing.clusters import Cluster
 from tegata.testing.dumps import dump, psql
 from tegata.testing.hot_acts import hot_acts
+from tegata.testing.patience import PATIENT
 from tegata.testing.records import World, inhabit
 
 Enter = Callable[[str], ConnectionTarget]
@@ -212,7 +213,7 @@ async def test_an_earlier_releases_functions_do_their_work_on_the_new_tables(
     migrate(migrator, to=REVISIONS[-1])
     # What this release calls and that one did not have; all else is as the revisions have left it.
     install(migrator, [new for new in wanted_functions() if new.name not in {function.name for function in old}])
-    one = PoolLimits(size=1)
+    one = replace(PATIENT, size=1)
     storage = PostgresStorage(migrator.entering_as(APPLICATION), one)
     operator = PostgresOperatorStorage(migrator.entering_as(MAINTENANCE), one)
     try:

@@ -15,10 +15,10 @@ class TenantMissing(StorageError):
 
 
 # Classes and codes of SQLSTATE that mean "not now": connection trouble, resources, shutdown, cancelled by a timeout,
-# deadlock, lock not available, a primary that became a standby, logins refused while credentials rotate, and a database
-# that lets nobody in (55000, ALLOW_CONNECTIONS).
+# deadlock, lock not available, a primary that became a standby, logins refused while credentials rotate, a database
+# that lets nobody in (55000, ALLOW_CONNECTIONS), and a transaction that this process left idle for too long (25P03).
 _NOT_NOW_CLASSES = ("08", "53", "57", "58", "40")
-_NOT_NOW = frozenset({"55000", "55P03", "25006", "28000", "28P01", "3D000"})
+_NOT_NOW = frozenset({"55000", "55P03", "25006", "25P03", "28000", "28P01", "3D000"})
 _TAKEN = frozenset({"23505", "23503", "23P01"})
 # Ends of a session that the server announces: by an administrator, by a crash, before it could begin.
 _ENDED = ("08", "57P01", "57P02", "57P03")
