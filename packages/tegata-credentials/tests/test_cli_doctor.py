@@ -32,7 +32,7 @@ def run(clean_environment: pytest.MonkeyPatch, lab: Laboratory, database: Any) -
             "DATABASE_URL": f"{database.url('app')}?sslrootcert={database.root}",
             **change,
         }
-        finished = run_to_its_end([*start, *arguments], env=environ, timeout=60)
+        finished = run_to_its_end([*start, *arguments], env=environ, timeout=300)
         assert lab.leaks_in(finished.stdout + finished.stderr) == []
         return finished
 

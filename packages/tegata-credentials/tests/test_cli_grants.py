@@ -98,7 +98,9 @@ def test_psql_reads_the_script_as_it_is_printed(servers):
         try:
             for role in HOSTILE:
                 script = format_script(build_grants("aws", role=role, database="postgres", identity=role))
-                subprocess.run([*command, *where], input=script, text=True, check=True, capture_output=True, timeout=60)
+                subprocess.run(
+                    [*command, *where], input=script, text=True, check=True, capture_output=True, timeout=300
+                )
                 assert [may(connection, role, each) for each in ("select", "delete", "truncate")] == [True, True, False]
         finally:
             made = connection.execute("select rolname from pg_roles where rolname = any(%s)", [HOSTILE]).fetchall()

@@ -167,7 +167,7 @@ def test_tegatas_own_set_up_prints_sql_for_the_cloud(page):
     )
     assert words[0] == "tegata"
     start = f"import sys; sys.argv = {words!r}; from tegata.cli.main import main; main()"
-    finished = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=60)
+    finished = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False, timeout=300)
     assert finished.returncode == 0, finished.stderr
     assert "pgaadauth" in finished.stdout or "rds_iam" in finished.stdout
 

@@ -42,7 +42,7 @@ def test_the_page_leads_from_an_empty_account_to_credentials_that_rotate(account
 def test_the_pages_application_logs_in_with_what_was_rotated(account: Account) -> None:
     (code,) = blocks(HOW_TO, "python")
     done = subprocess.run(
-        [sys.executable, "-c", code], env=account.environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], env=account.environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stdout == "shop, 2 keys\n", done.stderr
 

@@ -48,7 +48,7 @@ def points(store: FileVersions, act: str, how: str) -> list[FileVersions]:
     """Let `act` end at each point that there is; return the directories that were left."""
     script = Path(__file__).with_name("stopping.py")
     command = [sys.executable, script, store.directory, NAME, act, how]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     return [FileVersions(f"{store.directory}.{number + 1}") for number in range(int(ran.stdout))]
 

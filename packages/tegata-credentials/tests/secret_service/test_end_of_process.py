@@ -101,7 +101,7 @@ THREADS = {
 def test_an_end_in_the_middle_of_what_a_thread_says_is_no_abort(thread: str):
     module, what = THREADS[thread]
     program = PROGRAM.format(module=module, what=textwrap.dedent(what))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -120,5 +120,5 @@ def test_what_begins_to_speak_after_the_end_says_nothing_and_a_forked_child_spea
     """
     # Handlers run in the reverse of the order in which they were registered: `late` comes after that of the package.
     program = "import atexit\natexit.register(lambda: late())\n" + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "child\n", "")

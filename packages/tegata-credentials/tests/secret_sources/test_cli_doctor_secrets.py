@@ -198,7 +198,7 @@ def test_the_command_says_it_with_its_exit_status(store, stand_in, client):
     command = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli", "doctor", "--secret", NAME, "--json"]
     for more, status in ((), 0), (("--secret", "absent"), 1):
         finished = subprocess.run(
-            [*command, *more], env=environ, capture_output=True, text=True, timeout=60, check=False
+            [*command, *more], env=environ, capture_output=True, text=True, timeout=300, check=False
         )
         assert (finished.returncode, finished.stderr) == (status, "")
         assert json.loads(finished.stdout)["healthy"] is (status == 0)

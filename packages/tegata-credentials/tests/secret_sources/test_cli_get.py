@@ -30,7 +30,7 @@ def environ_for(endpoint: Any, **change: str) -> dict[str, str]:
 @pytest.fixture
 def run(endpoint: Any) -> Run:
     def command(*arguments: str, start: Sequence[str | Path] = COMMAND, **change: str) -> Any:
-        return run_to_its_end([*start, "get", *arguments], env=environ_for(endpoint, **change), timeout=60)
+        return run_to_its_end([*start, "get", *arguments], env=environ_for(endpoint, **change), timeout=300)
 
     return command
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_had_is_said_on_standard_error_without_a_value(run, endpo
 def test_a_disk_that_is_full_is_an_error_and_not_half_a_secret(endpoint, command):
     endpoint.put("s", VALUE)
     with open("/dev/full", "w") as full:
-        finished = run_to_its_end([*COMMAND, *command], env=environ_for(endpoint), stdout=full, timeout=60)
+        finished = run_to_its_end([*COMMAND, *command], env=environ_for(endpoint), stdout=full, timeout=300)
     assert finished.returncode == 1
     said = finished.stderr.splitlines()
     assert said == [f"tegata-credentials {command[0]}: standard output cannot be written: No space left on device"]
