@@ -18,6 +18,8 @@ from pathlib import Path
 
 import httpx2
 
+from tegata.testing.warm_starts import WarmPopen
+
 from .contract import Dev, read_dev
 from .guardian import is_running
 
@@ -46,9 +48,10 @@ def remove_home(home: Path) -> None:
 
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
-    """This process's environment without any Tegata setting of the person who runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEGATA_", "DATABASE_URL"))}
-    return kept | {"TEGATA_HOME": str(home), "TEGATA_PORT": "0", "PYTHONUNBUFFERED": "1"} | extra
+    """This process's environment without any setting of Tegata or Python of the person who runs the tests."""
+    others = ("TEGATA_", "DATABASE_URL", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    return kept | {"TEGATA_HOME": str(home), "TEGATA_PORT": "0"} | extra
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ def start(home: Path, *arguments: str, command: list[str] | None = None, **setti
     log = home.parent / f"dev-{time.monotonic_ns()}.log"
     written_before = _stamp(home)
     with log.open("wb") as sink:
-        process = subprocess.Popen(
+        process = WarmPopen(
             [*(command or [TEGATA, "dev"]), *arguments],
             env=clean_environment(home, **settings),
             stdin=subprocess.DEVNULL,

@@ -37,9 +37,7 @@ def tegata(
     home: Path, *arguments: str, given: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run an operator's command on the data of a running `tegata dev`."""
-    variables = clean_environment(home, **environment)
-    plain = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
-    return run_to_its_end([TEGATA, *arguments], input=given, env=plain, timeout=180)
+    return run_to_its_end([TEGATA, *arguments], input=given, env=clean_environment(home, **environment), timeout=180)
 
 
 def be_patient(home: Path) -> None:
