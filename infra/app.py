@@ -11,10 +11,8 @@ import sys
 from typing import get_args
 
 from tegata_infra.config import Deployment, EnvironmentName
-from tegata_infra.deployment import build_app
 from tegata_infra.environments import load_config
 from tegata_infra.mistakes import explain
-from tegata_infra.rotation import MissingArtefact
 
 
 def main() -> int:
@@ -30,6 +28,10 @@ def main() -> int:
     except ValueError as error:
         print(f"This configuration cannot be deployed:\n{explain(error)}", file=sys.stderr)
         return 2
+    # CDK takes seconds to load: whoever has made a mistake hears of it before.
+    from tegata_infra.deployment import build_app
+    from tegata_infra.rotation import MissingArtefact
+
     try:
         build_app(config).synth()
     except (ValueError, MissingArtefact) as error:

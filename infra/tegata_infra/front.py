@@ -9,8 +9,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_s3 as s3
 
-from tegata_infra.acknowledgement import acknowledge
 from tegata_infra.certificate import add_record, find_certificate
+from tegata_infra.kept_logs import add_log_bucket
 from tegata_infra.waf import Rate, add_web_acl
 
 if TYPE_CHECKING:
@@ -47,7 +47,15 @@ class Front:
             action: what becomes of requests by HTTPS.
             rates: limits of requests beside the configured one of all requests, the narrowest first.
         """
-        self.access_logs = _add_bucket(stack)
+        # Without a KMS key: the load balancer writes to no bucket with one ("Access logs", ELB user guide). It writes a
+        # test file as soon as it is told of it: a bucket that did not stay would stand in a rollback's way.
+        self.access_logs = add_log_bucket(
+            stack,
+            "AccessLogs",
+            days=max(stack.config.observability.log_days, 30),
+            holds="holds the logs of accesses; one more of who read them would need a bucket, and so on: "
+            "CloudTrail says it",
+        )
         self.load_balancer = _add_load_balancer(stack, network, self.access_logs)
         self.certificate = find_certificate(stack)
         self.listener = _add_listeners(self.load_balancer, self.certificate, action)
@@ -60,36 +68,6 @@ class Front:
             description="Where the domain name has to lead to (CNAME or alias)",
             value=self.load_balancer.load_balancer_dns_name,
         )
-
-
-def _add_bucket(stack: TegataStack) -> s3.Bucket:
-    """Add the bucket of access logs. It outlives its stack everywhere: one that is not empty cannot be deleted.
-
-    Nor when a deployment is rolled back: the load balancer writes a test file as soon as it is told of the bucket.
-    """
-    bucket = s3.Bucket(
-        stack,
-        "AccessLogs",
-        # The load balancer writes to no bucket with a KMS key ("Access logs", ELB user guide).
-        encryption=s3.BucketEncryption.S3_MANAGED,
-        enforce_ssl=True,
-        minimum_tls_version=1.2,
-        versioned=True,
-        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        removal_policy=cdk.RemovalPolicy.RETAIN,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="forget",
-                expiration=cdk.Duration.days(max(stack.config.observability.log_days, 30)),
-                noncurrent_version_expiration=cdk.Duration.days(7),
-                abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
-            )
-        ],
-    )
-    itself = "holds the logs of accesses; one more of who read them would need a bucket, and so on: CloudTrail says it"
-    acknowledge(bucket, itself, "AwsSolutions-S1", "CKV_AWS_18")
-    return bucket
 
 
 def _add_load_balancer(stack: TegataStack, network: NetworkStack, log: s3.Bucket) -> elbv2.ApplicationLoadBalancer:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 
 from tegata_infra.acknowledgement import acknowledge
+from tegata_infra.kept_logs import add_log_bucket
 
 if TYPE_CHECKING:
     from tegata_infra.stack import TegataStack
@@ -28,7 +27,13 @@ def add_trail(stack: TegataStack, logs_key: kms.IKey) -> logs.LogGroup:
     name = stack.name("trail")
     arn = stack.format_arn(service="cloudtrail", resource="trail", resource_name=name)
     key = _add_key(stack, arn)
-    bucket = _add_bucket(stack, key)
+    bucket = add_log_bucket(
+        stack,
+        "TrailBucket",
+        days=KEPT_DAYS,
+        holds="holds the trail itself, which says who read it; one more of accesses would need a bucket, and so on",
+        key=key,
+    )
     group = stack.add_log_group("TrailLog", f"/aws/cloudtrail/{stack.config.prefix}", logs_key)
     trail = cloudtrail.Trail(
         stack,
@@ -59,30 +64,3 @@ def _add_key(stack: TegataStack, trail_arn: str) -> kms.Key:
         )
     )
     return key
-
-
-def _add_bucket(stack: TegataStack, key: kms.IKey) -> s3.Bucket:
-    bucket = s3.Bucket(
-        stack,
-        "TrailBucket",
-        encryption=s3.BucketEncryption.KMS,
-        encryption_key=key,
-        bucket_key_enabled=True,
-        enforce_ssl=True,
-        minimum_tls_version=1.2,
-        versioned=True,
-        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        removal_policy=cdk.RemovalPolicy.RETAIN,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="forget",
-                expiration=cdk.Duration.days(KEPT_DAYS),
-                noncurrent_version_expiration=cdk.Duration.days(7),
-                abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
-            )
-        ],
-    )
-    itself = "holds the trail itself, which says who read it; one more of accesses would need a bucket, and so on"
-    acknowledge(bucket, itself, "AwsSolutions-S1", "CKV_AWS_18")
-    return bucket

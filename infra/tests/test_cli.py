@@ -91,7 +91,9 @@ def test_stacks_are_listed_in_the_order_in_which_they_need_each_other(
 def test_the_templates_are_the_same_without_the_command_line(
     environ: Mapping[str, str], synthesized: Path, tmp_path: Path
 ) -> None:
+    # Judged they have been before; what judges them takes longer to start than all the rest.
     alone = {**environ, "CDK_DEFAULT_REGION": environ["AWS_REGION"], "CDK_OUTDIR": str(tmp_path)}
+    alone["CDK_VALIDATION"] = "false"
     subprocess.run([sys.executable, "app.py"], cwd=INFRA, env=alone, check=True, capture_output=True)
     for stack in STACKS:
         name = f"{stack}.template.json"

@@ -10,33 +10,23 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ecs as ecs
-from tegata_infra.config import Config
-from tegata_infra.deployment import build_app
+from tegata_infra.config import Deployment
 from tegata_infra.environments import load_config
 from tegata_infra.service import DOCKERFILE, REPOSITORY, find_image
 from tegata_infra.service_environment import size_pool
 from tegata_infra.stack import TegataStack
 from tegata_infra.synthesis import synthesize
 
+from .syntheses import SAID, SEED
 from .templates import Assembly, Resource
 
-IMAGE = "registry.example.com/tegata@sha256:" + "a" * 64
 CERTIFICATE = "arn:aws:acm:ap-northeast-1:111111111111:certificate/12345678-90ab-cdef-1234-567890abcdef"
-SAID = {
-    "DOMAIN_NAME": "id.example.com",
-    "HOSTED_ZONE_ID": "Z0123456789",
-    "IMAGE_URI": IMAGE,
-}
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+def said(read_synthesis) -> Assembly:
     """Everything is said in variables, and more is wanted of the service."""
-    directory = tmp_path_factory.mktemp("said")
-    service = {"architecture": "arm64", "execute_command": True, "tracing": False}
-    config: Config = load_config("idp", "production", SAID, service=service)
-    build_app(config, directory).synth()
-    return Assembly.read(directory)
+    return read_synthesis("said")
 
 
 def listener(assembly: Assembly) -> Resource:
@@ -63,7 +53,7 @@ def test_a_zone_makes_the_certificate_and_the_name(said: Assembly) -> None:
 
 def test_the_image_that_was_named_runs_in_every_task(said: Assembly) -> None:
     tasks = said.all("AWS::ECS::TaskDefinition")
-    assert {container["Image"] for task in tasks for container in task["ContainerDefinitions"]} == {IMAGE}
+    assert {container["Image"] for task in tasks for container in task["ContainerDefinitions"]} == {SAID["IMAGE_URI"]}
     assert {task["RuntimePlatform"]["CpuArchitecture"] for task in tasks} == {"ARM64"}
 
 
@@ -92,6 +82,13 @@ def test_a_zone_without_a_name_is_refused(tmp_path: Path) -> None:
         synthesize("plan-c", "dev", tmp_path, owner={"hosted_zone_id": "Z0123456789"})
 
 
+@pytest.mark.parametrize("deployment", ["plan-b", "plan-c"])
+def test_a_user_pool_without_its_client_is_refused(tmp_path: Path, deployment: Deployment) -> None:
+    partly = {name: value for name, value in SEED.items() if name != "COGNITO_APP_CLIENT_ID_ENV"}
+    with pytest.raises(ValueError, match="COGNITO_APP_CLIENT_ID_ENV"):
+        synthesize(deployment, "production", tmp_path, environ=partly)
+
+
 def test_a_certificate_that_was_named_is_taken_although_there_is_a_zone(tmp_path: Path) -> None:
     owner = {"hosted_zone_id": "Z0123456789", "domain_name": "id.example.com", "certificate_arn": CERTIFICATE}
     synthesize("plan-c", "dev", tmp_path, owner=owner)
@@ -116,24 +113,22 @@ def test_more_processes_than_connections_are_refused() -> None:
         size_pool(config, 200)
 
 
-def test_on_the_way_back_to_an_older_release_nothing_is_migrated(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_on_the_way_back_to_an_older_release_nothing_is_migrated(read_synthesis) -> None:
     """An older release's `tegata migrate` refuses a newer schema, and would fail the deployment."""
-    back = Assembly.read(synthesize("idp", "staging", tmp_path_factory.mktemp("back"), environ={"MIGRATE": "no"}))
+    back = read_synthesis("on-the-way-back")
     assert back.all("Custom::OneOffTask") == []
     assert len(back.all("AWS::ECS::Service")) == 2
 
 
-def test_after_a_restore_logins_name_the_instance_that_took_the_place(tmp_path_factory: pytest.TempPathFactory) -> None:
-    environ = {"DATABASE_RESOURCE_ID": "db-ABCDEFGHIJKL01234567890123"}
-    restored = Assembly.read(synthesize("idp", "dev", tmp_path_factory.mktemp("restored"), environ=environ))
+def test_after_a_restore_logins_name_the_instance_that_took_the_place(said: Assembly) -> None:
     logins = [
         json.dumps(statement["Resource"])
-        for policy in restored.all("AWS::IAM::Policy")
+        for policy in said.all("AWS::IAM::Policy")
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Action"] == "rds-db:connect"
     ]
     assert len(logins) == 3
-    assert all(f"dbuser:{environ['DATABASE_RESOURCE_ID']}/tegata_" in login for login in logins)
+    assert all(f"dbuser:{SAID['DATABASE_RESOURCE_ID']}/tegata_" in login for login in logins)
 
 
 def test_without_an_image_cdk_builds_the_one_of_this_repository(tmp_path: Path) -> None:
@@ -155,12 +150,10 @@ def test_without_an_image_cdk_builds_the_one_of_this_repository(tmp_path: Path) 
     assert not (staged / ".venv").exists()
 
 
-def test_an_image_of_another_repository_may_be_fetched_there(tmp_path_factory: pytest.TempPathFactory) -> None:
-    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tegata:0.1.0@sha256:" + "a" * 64
-    named = Assembly.read(synthesize("idp", "dev", tmp_path_factory.mktemp("named"), environ={"IMAGE_URI": image}))
+def test_an_image_of_another_repository_may_be_fetched_there(said: Assembly) -> None:
     fetched = {
         json.dumps(statement["Resource"])
-        for policy in named.all("AWS::IAM::Policy")
+        for policy in said.all("AWS::IAM::Policy")
         for statement in policy["PolicyDocument"]["Statement"]
         if "ecr:BatchGetImage" in statement["Action"]
     }

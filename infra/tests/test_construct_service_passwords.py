@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tegata_infra.synthesis import SNAPSHOTS, format_template, synthesize
+from tegata_infra.synthesis import SNAPSHOTS, format_template
 
 from .templates import Assembly, Resource
 
@@ -23,11 +22,6 @@ SECRETS = {
 }
 
 
-def build(directory: Path) -> Assembly:
-    synthesize("idp", "production", directory, database={"authentication": "secret"})
-    return Assembly.read(directory)
-
-
 def kept_templates(assembly: Assembly) -> dict[str, str]:
     """Those that differ; what they refer to is in the templates of `idp/production`."""
     different = {name: text for name, text in assembly.templates.items() if name.endswith(DIFFERENT)}
@@ -35,8 +29,8 @@ def kept_templates(assembly: Assembly) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def passwords(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
-    return build(tmp_path_factory.mktemp("service-passwords"))
+def passwords(read_synthesis) -> Assembly:
+    return read_synthesis("service-passwords")
 
 
 def container(assembly: Assembly, family: str) -> dict[str, Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tegata_infra.config import Deployment
-from tegata_infra.synthesis import synthesize
 
 from .guards import confidential, keeping, reach, rights, shape
+from .syntheses import SYNTHESES
 from .templates import Assembly
 
 Guard = Callable[[Assembly], list[str]]
@@ -50,13 +48,12 @@ def test_a_guard_has_nothing_to_say(each: Assembly, guard: Guard) -> None:
     assert guard(each) == []
 
 
-@pytest.mark.parametrize(("deployment", "account"), [("idp", "111111111111"), ("plan-b", "222222222222")])
-def test_nothing_is_looked_up_for_an_account_that_is_named(
-    tmp_path: Path, deployment: Deployment, account: str
-) -> None:
+@pytest.mark.parametrize(("name", "account"), [("said", "111111111111"), ("plan-b-of-the-seed", "123456789012")])
+def test_nothing_is_looked_up_for_an_account_that_is_named(read_synthesis, name: str, account: str) -> None:
     """With an account and a region, CDK asks for the zones even if they are given, and writes others in silence."""
-    synthesize(deployment, "production", tmp_path, owner={"account": account})
-    assembly = Assembly.read(tmp_path)
+    assert SYNTHESES[name].environ["CDK_DEFAULT_ACCOUNT"] == account
+    assembly = read_synthesis(name)
+    assert f"aws://{account}/ap-northeast-1" in (assembly.directory / "manifest.json").read_text()
     zones = {subnet["AvailabilityZone"] for subnet in assembly.all("AWS::EC2::Subnet")}
     assert shape.check_lookups(assembly) == []
     assert zones == {"ap-northeast-1a", "ap-northeast-1c"}

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import aws_cdk as cdk
 import pytest
-from tegata_infra.deployment import add_stacks
-from tegata_infra.environments import load_config
 
 from .guards.rendering import render
+from .syntheses import SAID
 from .templates import Assembly
-
-ELSEWHERE = "arn:aws:backup:ap-northeast-3:111111111111:backup-vault:tegata-copies"
 
 
 def test_the_trail_sees_every_region_and_shows_whether_it_was_altered(idp: Assembly) -> None:
@@ -98,12 +93,12 @@ def test_events_of_backups_are_found_by_what_was_backed_up(idp: Assembly) -> Non
     assert [render(arn).rpartition(":db:")[1] for arn in rule["detail"]["resourceArn"]] == [":db:"]
 
 
-@pytest.mark.parametrize("named", [ELSEWHERE, None], ids=["a vault elsewhere", "none"])
-def test_copies_go_to_another_region_where_a_vault_is_named(tmp_path: Path, named: str | None) -> None:
-    config = load_config("idp", "production", {} if named is None else {"BACKUP_COPY_VAULT_ARN": named})
-    app = cdk.App(outdir=str(tmp_path), analytics_reporting=False)
-    add_stacks(app, config)
-    app.synth()
-    rule = Assembly.read(tmp_path).one("AWS::Backup::BackupPlan")["BackupPlan"]["BackupPlanRule"][0]
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("said", SAID["BACKUP_COPY_VAULT_ARN"]), ("idp-production", None)],
+    ids=["a vault elsewhere", "none"],
+)
+def test_copies_go_to_another_region_where_a_vault_is_named(read_synthesis, name: str, named: str | None) -> None:
+    rule = read_synthesis(name).one("AWS::Backup::BackupPlan")["BackupPlan"]["BackupPlanRule"][0]
     wanted = [{"DestinationBackupVaultArn": named, "Lifecycle": {"DeleteAfterDays": 35}}]
     assert rule.get("CopyActions") == (None if named is None else wanted)

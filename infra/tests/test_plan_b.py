@@ -7,31 +7,17 @@ import json
 
 import pytest
 from tegata_infra.environments import load_config
-from tegata_infra.synthesis import synthesize
 
+from .syntheses import SEED
 from .templates import Assembly, Resource, walk
 
 CHAIN = "CdkScenarioBStack"
-SEED = {
-    "CDK_DEFAULT_ACCOUNT": "123456789012",
-    "CDK_DEFAULT_REGION": "ap-northeast-1",
-    "COGNITO_DOMAIN_PREFIX": "plan-b-of-ours",
-    "DOMAIN_NAME": "app.example.com",
-    "HOSTED_ZONE_ID": "Z0123456789ABCDEFGHIJ",
-    "ALB1_CERTIFICATE_ARN": "arn:aws:acm:ap-northeast-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef",
-    "NGINX_IMAGE_ID": "ami-0123456789abcdef0",
-    "FASTAPI_APP_IMAGE_URI": "123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/my-fastapi-app-repo@sha256:" + "a" * 64,
-    "COGNITO_USER_POOL_ID_ENV": "eu-central-1_AbCdEfGhI",
-    "COGNITO_REGION_ENV": "eu-central-1",
-    "COGNITO_APP_CLIENT_ID_ENV": "1example23456789",
-}
-"""Every variable that the seed's section 5.5 names for a deployment, with a value of its kind."""
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+def told(read_synthesis) -> Assembly:
     """Plan B with all that the seed lets a deployer say."""
-    return Assembly.read(synthesize("plan-b", "production", tmp_path_factory.mktemp("told"), environ=SEED))
+    return read_synthesis("plan-b-of-the-seed")
 
 
 def balancer(assembly: Assembly, scheme: str) -> Resource:
@@ -284,11 +270,6 @@ class TestVariables:
         asked = {"DomainName", "CertificateArn", "CognitoDomainPrefix", "Image", "BackCertificateArn"}
         assert asked <= set(plan_b.templates[CHAIN]["Parameters"])
         assert not asked & set(told.templates[CHAIN].get("Parameters", {}))
-
-    def test_a_pool_without_its_client_is_refused(self, tmp_path) -> None:
-        partly = {name: value for name, value in SEED.items() if name != "COGNITO_APP_CLIENT_ID_ENV"}
-        with pytest.raises(ValueError, match="COGNITO_APP_CLIENT_ID_ENV"):
-            synthesize("plan-b", "dev", tmp_path, environ=partly)
 
     @pytest.mark.parametrize(
         ("variable", "value"),

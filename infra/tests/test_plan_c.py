@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tegata_infra.plan_c import HEALTH
-from tegata_infra.synthesis import synthesize
 
 from .templates import Assembly, Resource
 
 DOCKERFILE = Path(__file__).resolve().parents[2] / "examples" / "plan-b" / "Dockerfile"
-POOL = {"cognito_user_pool_id": "eu-central-1_AbCdEfGhI", "cognito_app_client_id": "1example23456789"}
-
-Build = Callable[..., Assembly]
 
 
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Return what is synthesized for other configurations, each once."""
-    made: dict[str, Assembly] = {}
-
-    def find(**given: Any) -> Assembly:
-        if str(given) not in made:
-            directory = tmp_path_factory.mktemp("plan-c")
-            synthesize("plan-c", "production", directory, **given)
-            made[str(given)] = Assembly.read(directory)
-        return made[str(given)]
-
-    return find
+@pytest.fixture(scope="module")
+def checking(read_synthesis) -> Assembly:
+    """The load balancer checks tokens, too: those of a tenant."""
+    return read_synthesis("tokens-of-a-tenant")
 
 
 def find_listener(assembly: Assembly) -> Resource:
@@ -90,9 +76,8 @@ def test_the_firewall_knows_no_paths_of_tegata(plan_c: Assembly) -> None:
     assert names == ["rate-of-all", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
 
 
-def test_the_load_balancer_checks_tokens_of_a_tenant_if_that_is_wanted(build: Build) -> None:
-    assembly = build(edge={"jwt_validation": True})
-    validate, forward = find_listener(assembly)["DefaultActions"]
+def test_the_load_balancer_checks_tokens_of_a_tenant_if_that_is_wanted(checking: Assembly) -> None:
+    validate, forward = find_listener(checking)["DefaultActions"]
     assert [(each["Type"], each["Order"]) for each in (validate, forward)] == [("jwt-validation", 1), ("forward", 2)]
     assert validate["JwtValidationConfig"] == {
         "Issuer": {"Ref": "TokenIssuer"},
@@ -101,22 +86,22 @@ def test_the_load_balancer_checks_tokens_of_a_tenant_if_that_is_wanted(build: Bu
         "AdditionalClaims": [{"Format": "single-string", "Name": "aud", "Values": [{"Ref": "TokenAudience"}]}],
     }
     # The application verifies all the same.
-    assert environment(assembly)["TEGATA_ISSUER"] == {"Ref": "TokenIssuer"}
+    assert environment(checking)["TEGATA_ISSUER"] == {"Ref": "TokenIssuer"}
 
 
-def test_the_load_balancer_that_checks_tokens_reaches_the_keys(build: Build, plan_c: Assembly) -> None:
+def test_the_load_balancer_that_checks_tokens_reaches_the_keys(checking: Assembly, plan_c: Assembly) -> None:
     def ways_out(assembly: Assembly) -> set[tuple[int, str]]:
         front = assembly.one("AWS::ElasticLoadBalancingV2::LoadBalancer")
         group = assembly.find(front.stack, front["SecurityGroups"][0])
         assert group is not None
         return {(rule["ToPort"], rule["CidrIp"]) for rule in group.get("SecurityGroupEgress", []) if "CidrIp" in rule}
 
-    assert (443, "0.0.0.0/0") in ways_out(build(edge={"jwt_validation": True}))
+    assert (443, "0.0.0.0/0") in ways_out(checking)
     assert (443, "0.0.0.0/0") not in ways_out(plan_c)
 
 
-def test_the_load_balancer_checks_tokens_of_a_user_pool(build: Build) -> None:
-    assembly = build(edge={"jwt_validation": True}, owner=POOL)
+def test_the_load_balancer_checks_tokens_of_a_user_pool(read_synthesis) -> None:
+    assembly = read_synthesis("tokens-of-a-pool")
     issuer = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI"
     config = find_listener(assembly)["DefaultActions"][0]["JwtValidationConfig"]
     assert (config["Issuer"], config["JwksEndpoint"]) == (issuer, f"{issuer}/.well-known/jwks.json")
@@ -130,8 +115,3 @@ def test_the_load_balancer_checks_tokens_of_a_user_pool(build: Build) -> None:
         "COGNITO_APP_CLIENT_ID": "1example23456789",
         "FORWARDED_ALLOW_IPS": "none",
     }
-
-
-def test_a_user_pool_without_its_client_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="COGNITO_APP_CLIENT_ID_ENV"):
-        synthesize("plan-c", "production", tmp_path, owner={"cognito_user_pool_id": "eu-central-1_AbCdEfGhI"})

@@ -29,8 +29,16 @@ def handler() -> Handler:
     return names["handler"]
 
 
+@pytest.fixture(scope="session")
+def aws_session() -> boto3.session.Session:
+    """One for all tests: what it reads from botocore's files takes longer than a test does."""
+    return boto3.session.Session()
+
+
 @pytest.fixture
-def stack(handler: Handler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def stack(
+    handler: Handler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_session: boto3.session.Session
+) -> Iterator[Stack]:
     """A stack with a one-off task, and the surroundings that Lambda gives its function."""
     with stack_with(handler, tmp_path) as made:
         surroundings = {
@@ -45,9 +53,10 @@ def stack(handler: Handler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for name, value in surroundings.items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-        # A session of this test's own, made ready here: threads that meet in a new one fail now and then.
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-        boto3.client("ecs")
+        # Made ready here: threads that meet in a new session fail now and then.
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", aws_session)
+        for service in ("ecs", "cloudformation"):
+            boto3.client(service).close()
         yield made
 
 

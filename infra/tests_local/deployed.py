@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from tegata_infra.assembly import Assembly, Resource
 
 SNAPSHOTS = Path(__file__).resolve().parent.parent / "snapshots"
 ACCOUNT, REGION = "123456789012", "ap-northeast-1"
@@ -19,26 +21,15 @@ _PSEUDO = {
 }
 
 
-@dataclass(frozen=True)
-class Resource:
-    """One resource of one stack; `properties` are resolved."""
-
-    stack: str
-    id: str
-    type: str
-    properties: Mapping[str, Any]
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return {tag["Key"]: tag["Value"] for tag in self.properties.get("Tags", [])}
-
-
 @dataclass
 class Deployed:
     """The stacks of one environment in one account. `arns` has those that somebody has made really, by name."""
 
     templates: Mapping[str, Mapping[str, Any]]
     arns: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._written = Assembly(SNAPSHOTS, self.templates)
 
     @classmethod
     def read(cls, environment: str) -> Deployed:
@@ -55,19 +46,15 @@ class Deployed:
         return cls(same | {file.stem: json.loads(file.read_text()) for file in files})
 
     def all(self, kind: str) -> list[Resource]:
-        """Return the resources of a type, in all stacks."""
+        """Return the resources of a type, in all stacks; their properties are resolved."""
         return [
-            Resource(stack, name, kind, self.resolve(stack, body.get("Properties", {})))
-            for stack, template in self.templates.items()
-            for name, body in template.get("Resources", {}).items()
-            if body["Type"] == kind
+            replace(each, body={**each.body, "Properties": self.resolve(each.stack, each.properties)})
+            for each in self._written.all(kind)
         ]
 
     def one(self, kind: str, **properties: Any) -> Resource:
         """Return the only one with these properties."""
-        found = [
-            each for each in self.all(kind) if all(each.properties.get(key) == properties[key] for key in properties)
-        ]
+        found = [each for each in self.all(kind) if all(each.get(key) == properties[key] for key in properties)]
         assert len(found) == 1, f"{len(found)} of {kind} with {properties}"
         return found[0]
 
@@ -92,11 +79,8 @@ class Deployed:
         return self.arns.get(name, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf")
 
     def _import(self, name: str) -> Any:
-        for stack, template in self.templates.items():
-            for output in template.get("Outputs", {}).values():
-                if output.get("Export", {}).get("Name") == name:
-                    return self.resolve(stack, output["Value"])
-        raise LookupError(f"nothing is exported as {name}")
+        stack, value = self._written.exports[name]
+        return self.resolve(stack, value)
 
     def _ref(self, stack: str, name: str) -> Any:
         if name in _PSEUDO:

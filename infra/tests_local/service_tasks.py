@@ -108,7 +108,7 @@ class Tasks:
 
     def run(self, family: str, command: list[str] | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a task to its end."""
-        finished = run_to_its_end(command or self.command(family), env=self.environment(family, **more), timeout=60)
+        finished = run_to_its_end(command or self.command(family), env=self.environment(family, **more), timeout=300)
         self.said += [finished.stdout, finished.stderr]
         return finished
 
@@ -136,7 +136,7 @@ class Running:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, word: str, patience: float = 60.0) -> None:
+    def wait_for(self, word: str, patience: float = 120.0) -> None:
         """Return when the task has written a word."""
         deadline = time.monotonic() + patience
         while word not in self.log:
@@ -149,7 +149,7 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(120)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -158,7 +158,7 @@ class Running:
 
 def ask(port: int, path: str, **headers: str) -> int:
     """Return the status of an answer on loopback."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         return connection.getresponse().status

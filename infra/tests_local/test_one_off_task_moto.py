@@ -15,6 +15,7 @@ from moto import mock_aws
 def event(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What CloudFormation sends of a subnet, a cluster and a task definition in moto."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_ECS")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with mock_aws():
         ecs, ec2 = boto3.client("ecs"), boto3.client("ec2")
         ecs.create_cluster(clusterName="idp-server")

@@ -51,7 +51,7 @@ def run(script: str, store: StandIn, directory: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 

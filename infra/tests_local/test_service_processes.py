@@ -126,11 +126,14 @@ def served(tasks: Tasks, migrated: object) -> Served:
     try:
         server.wait_for('"serving"')
         worker.wait_for('"working"')
-        kind, *check = container["HealthCheck"]["Command"]
-        assert kind == "CMD"
-        health = tasks.run("task", tasks.here(check), **place)
         group = tasks.deployed.one("AWS::ElasticLoadBalancingV2::TargetGroup").properties
         answers = {path: ask(port, path) for path in (group["HealthCheckPath"], "/readyz", "/metrics")}
+        kind, *check = container["HealthCheck"]["Command"]
+        assert kind == "CMD"
+        for _ in range(container["HealthCheck"]["Retries"]):  # ECS, too, asks so often before it believes a failure
+            health = tasks.run("task", tasks.here(check), **place)
+            if health.returncode == 0:
+                break
     finally:
         ended = [server.stop(), worker.stop()]
         tasks.said += [server.log, worker.log]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tegata_credentials.testing import free_port
 from tegata_credentials.testing.authority import Authority
 
 CERTIFIED = "back.plan-b.internal"
@@ -41,13 +42,14 @@ def running_backs(directory: Path) -> Iterator[Backs]:
     """Serve at both addresses."""
     authority = Authority(directory)
     context = authority.issue("back", CERTIFIED).context()
+    port = free_port()
     with (
-        ThreadingHTTPServer((FIRST, 0), _Back) as first,
-        ThreadingHTTPServer((SECOND, first.server_port), _Back) as second,
+        ThreadingHTTPServer((FIRST, port), _Back) as first,
+        ThreadingHTTPServer((SECOND, port), _Back) as second,
     ):
         for server in (first, second):
             server.socket = context.wrap_socket(server.socket, server_side=True)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield Backs(first.server_port, authority.root)
+        yield Backs(port, authority.root)
         for server in (first, second):
             server.shutdown()

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from local_aws.serving import Quiet, serving
+from tegata.testing.warm_starts import WarmPopen
 
 _PREFIX = "AmazonEC2ContainerServiceV20141113."
 _STACKS = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
@@ -149,7 +150,7 @@ class LocalEcs:
         process = None
         if "containers" not in self.told:
             with open(output, "wb") as file:
-                process = subprocess.Popen(
+                process = WarmPopen(
                     [*definition.program, *override["command"]],
                     env=dict(definition.environment),
                     stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import httpx2
 
 from local_aws.metadata import Metadata, Parameters
 from local_aws.systemd import SYSTEMCTL, Systemd
+from tegata_credentials.testing import free_port
 
 PLACES = re.compile(r"(?<![\w.}/-])/(etc|opt|run|usr|var)/")
 
@@ -46,10 +47,12 @@ cat "$INSTANCE/parameter" || exit 254
 
 
 class Instance:
-    """One instance; `root` stands for the root of its files."""
+    """One instance; `root` stands for the root of its files. `keeper` is bound to the port for nginx."""
 
-    def __init__(self, root: Path, nginx: str, metadata: Metadata, systemd: Systemd, port: int) -> None:
-        self.root, self.metadata, self.systemd, self.port = root, metadata, systemd, port
+    def __init__(self, root: Path, nginx: str, metadata: Metadata, systemd: Systemd, keeper: socket.socket) -> None:
+        self.root, self.metadata, self.systemd = root, metadata, systemd
+        self.keeper: socket.socket = keeper
+        self.port: int = keeper.getsockname()[1]
         os.chmod(root, 0o755)
         self.bin = root / "bin"
         self.bin.mkdir()
@@ -74,6 +77,8 @@ class Instance:
         self.put_program("aws", f'#!/bin/sh\nexec {program} "$@"\n')
         self.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = self.metadata.url
         self.environment["AWS_ENDPOINT_URL_SSM"] = parameters.url
+        # It gives the metadata service a second, once, unless it is told otherwise.
+        self.environment["AWS_METADATA_SERVICE_TIMEOUT"] = "60"
         self.environment["NO_PROXY"] = "127.0.0.1"
 
     def place(self, user_data: str) -> str:
@@ -84,6 +89,9 @@ class Instance:
             ("listen 0.0.0.0:", "listen 127.0.0.1:"),
             # An ordinary user's nginx does not look at it.
             ("user nginx;", "user nobody nogroup;"),
+            # The back is a process among others on a busy machine.
+            ("proxy_connect_timeout 3s;", "proxy_connect_timeout 30s;"),
+            ("proxy_next_upstream_timeout 6s;", "proxy_next_upstream_timeout 60s;"),
         ):
             assert there in text
             text = text.replace(there, here)
@@ -95,7 +103,7 @@ class Instance:
         script.write_text(self.place(user_data))
         script.chmod(0o700)
         return subprocess.run(
-            [script], env=self.environment, cwd="/", capture_output=True, text=True, timeout=300, check=False
+            [script], env=self.environment, cwd="/", capture_output=True, text=True, timeout=900, check=False
         )
 
     def put(self, value: str) -> None:
@@ -114,7 +122,7 @@ class Instance:
     def get(self, **headers: str) -> str:
         """Ask through nginx, as the front load balancer does; an error is returned as its text."""
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/x", headers=headers, trust_env=False, timeout=10).text
+            return httpx2.get(f"http://127.0.0.1:{self.port}/x", headers=headers, trust_env=False, timeout=60).text
         except httpx2.HTTPError as error:
             return repr(error)
 
@@ -122,10 +130,11 @@ class Instance:
 @contextmanager
 def running_instance(root: Path, nginx: str) -> Iterator[Instance]:
     """An instance before its first boot."""
-    with ExitStack() as stack, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with ExitStack() as stack, socket.socket() as keeper:
+        port = free_port()
+        keeper.bind(("127.0.0.1", port))
+        # nginx may have the port as well, and nobody else: this socket never listens.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         metadata = stack.enter_context(Metadata().serve())
         systemd = stack.enter_context(Systemd(root).serve())
-        yield Instance(root, nginx, metadata, systemd, port)
+        yield Instance(root, nginx, metadata, systemd, keeper)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,7 +37,7 @@ class Metadata:
         self.tokens: set[str] = set()
         self.refused = 0
         self.faults: list[int] = []
-        """What the next requests get instead: a status, or 0 for no answer for a while."""
+        """What the next requests get instead: a status, or 0 for no answer until the client has lost its patience."""
 
     @contextmanager
     def serve(self) -> Iterator[Metadata]:
@@ -49,7 +48,8 @@ class Metadata:
             def fails(self) -> bool:
                 fault = metadata.faults.pop(0) if metadata.faults else None
                 if fault == 0:
-                    time.sleep(0.6)
+                    self.connection.settimeout(60)
+                    self.connection.recv(1)  # it hangs up
                     self.hang_up()
                 elif fault is not None:
                     self.answer(fault)

@@ -49,7 +49,7 @@ class Systemd:
             finally:
                 for process in self.running.values():
                     process.terminate()
-                    process.wait(30)
+                    process.wait(120)
 
     def obey(self, words: list[str]) -> bool:
         """Do what `systemctl` was asked for, and tell whether it went well."""
@@ -90,6 +90,12 @@ class Systemd:
         for name in self.wanted:
             self.start(name)
 
+    def find_workers(self) -> frozenset[int]:
+        """Return nginx's processes that accept connections, without old ones that serve on after a reload."""
+        master = self.running["plan-b-nginx.service"].pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text()
+        return frozenset(pid for pid in map(int, children.split()) if not is_ending(pid))
+
     @property
     def _units(self) -> Path:
         return self.root / "etc/systemd/system"
@@ -106,7 +112,7 @@ class Systemd:
         with open(self.root / f"{name}.log", "wb") as log:
             process = subprocess.Popen(shlex.split(service["ExecStart"]), env=self.environment, stdout=log, stderr=log)
         self.running[name] = process
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         # Then it listens. An empty file, or somebody else's pid, is one that a check has left.
         while (directory / "nginx.pid").read_text().strip() != str(process.pid):
             if process.poll() is not None:
@@ -121,7 +127,16 @@ class Systemd:
             lines = Path(environment_file).read_text().splitlines()
             environment.update(line.split("=", 1) for line in lines)  # type: ignore[arg-type]
         done = subprocess.run(
-            shlex.split(command), env=environment, capture_output=True, text=True, timeout=120, check=False
+            shlex.split(command), env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         self.said.append(done.stderr)
         return done.returncode
+
+
+def is_ending(pid: int) -> bool:
+    """Tell whether a worker of nginx accepts no more, by the name that it then gives itself."""
+    try:
+        name = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended
+    return not name.strip(b"\0") or b"shutting down" in name
