@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 LIFETIME_SECONDS = 60
 STEP_SECONDS = 7  # passes between two rounds, in which everybody asks once
 LIVES = 3
-CLIENTS = 3  # of each adapter, at the same time
+CLIENTS = 2  # of each adapter, at the same time
 LATEST_SECONDS = 120.0  # a loop that does not get its tokens ends here, and the test says so
 QUERY = "select current_user"
 
