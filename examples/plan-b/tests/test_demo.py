@@ -21,6 +21,7 @@ from chain import free_port
 
 HERE = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE = 120_000  # milliseconds
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 
@@ -123,8 +124,11 @@ def test_the_page_shows_who_one_is_and_what_was_refused(demo: Demo):
     if shutil.which(CHROMIUM) is None:
         missing("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
+        )
         page = browser.new_page(viewport=PHONE)
+        page.set_default_timeout(PATIENCE)
         policy: list[str] = []
         page.on("console", lambda line: policy.append(line.text) if "Policy" in line.text else None)
         page.goto(demo.url)
