@@ -17,6 +17,7 @@ MODULES = [
     "client.calls",
     "client.certificates",
     "client.dpop",
+    "algorithms",
     "client.endpoint",
     "client.errors",
     "client.httpx2",
@@ -25,6 +26,7 @@ MODULES = [
     "client.sources",
     "django",
     "flask",
+    "outgoing",
     "path_rules",
     "wsgi",
 ]
