@@ -228,7 +228,7 @@ async def test_purging_beside_requests_costs_them_no_error_and_the_server_no_dea
 
     async def request() -> None:
         nonlocal acts
-        while acts < 500 or purged < 500:
+        while acts < 250 or purged < 250:
             refresh = await _issued_and_perhaps_purged(world)
             for _ in range(5):
                 refresh = await _rotated(world, refresh, NewRefreshToken(new_digest(), NOW + DAY))
@@ -239,7 +239,7 @@ async def test_purging_beside_requests_costs_them_no_error_and_the_server_no_dea
 
     async def purge() -> None:
         nonlocal purged
-        while acts < 500 or purged < 500:
+        while acts < 250 or purged < 250:
             for now in (NOW + 2 * DAY, FAR):
                 removed = await world.operator.purge_expired(now=now, batch=50)
                 purged += sum(removed.values())
