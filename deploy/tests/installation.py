@@ -12,7 +12,7 @@ from tegata_credentials.testing import free_port
 from tegata_credentials.testing.outputs import keep, remember
 
 from .postgres import SocketPostgres
-from .waiting import until
+from .waiting import until, until_reached
 
 COMPOSE = Path(__file__).parents[1] / "compose.yaml"
 NGINX_CONF = "./compose/nginx.conf"
@@ -55,7 +55,8 @@ class Installation:
 
     def run(self, name: str, command: Sequence[str] | None = None, **variables: str) -> Running:
         """Start a service and wait for its end."""
-        return run(self.container(name, command, **variables), self.image.root, self._log(name))
+        container = self.container(name, command, **variables)
+        return until_reached(lambda: run(container, self.image.root, self._log(name)))
 
     def is_healthy(self, name: str) -> bool:
         """Ask as the file's health check does."""

@@ -18,7 +18,7 @@ from tegata_credentials.testing.outputs import keep, remember
 
 from .charts import Charts, Manifest, named, pods
 from .postgres import SocketPostgres
-from .waiting import PATIENCE_SECONDS, until
+from .waiting import PATIENCE_SECONDS, until, until_reached
 
 VALUES: dict[str, Any] = {
     "bootstrap": {"enabled": True},
@@ -63,7 +63,8 @@ class Release:
         )
 
     def run(self, component: str) -> Running:
-        return run(self.container(component), self.image.root, self.directory / f"{component}.log")
+        container, log = self.container(component), self.directory / f"{component}.log"
+        return until_reached(lambda: run(container, self.image.root, log))
 
     def start(self, component: str, **variables: str) -> Running:
         log = self.directory / f"{component}.log"
