@@ -18,6 +18,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
+from procrastinate.worker import Worker
 
 from tegata.postgres.jobs_schema import JOBS_SCHEMA
 from tegata.postgres.logins import open_psycopg_pool
@@ -32,6 +33,8 @@ _QUEUE = "tegata"
 _OVERDUE_SECONDS = 26 * 3600
 _HEARTBEAT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 30.0
+# What a worker may need to end after its jobs have ended.
+_LATE_SECONDS = 10.0
 _log = structlog.get_logger("tegata.jobs")
 
 
@@ -96,18 +99,19 @@ class Jobs:
         )
 
     async def _work_until(self, stopping: asyncio.Event) -> None:
-        tasks = [
-            asyncio.create_task(self._app.run_worker_async(**self._options())),
-            asyncio.create_task(self._forget_stalled_often()),
-            asyncio.create_task(stopping.wait()),
-        ]
+        worker = Worker(self._app, **self._options())
+        working = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call] # as the library has it
+        others = [asyncio.create_task(self._forget_stalled_often()), asyncio.create_task(stopping.wait())]
         try:
             # The worker returns by itself when one of its parts has lost the database.
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            # It is told, not cancelled: that could be lost while it begins, and would not let jobs finish later.
+            worker.stop()  # type: ignore[no-untyped-call] # as the library has it
+            await _cancel_until_ended(others)
+            await asyncio.wait([working], timeout=self._finish_seconds + _LATE_SECONDS)
+            await _cancel_until_ended([working])
+            results = await asyncio.gather(working, *others, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -140,6 +144,17 @@ class Jobs:
             _log.info("job_done", job=chore.name, due=timestamp, seconds=round(time.monotonic() - began, 3), **told)
 
         self._app.task(name=chore.name, queue=_QUEUE, lock=chore.name, queueing_lock=chore.name)(run)
+
+
+async def _cancel_until_ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel, and again what has not heard it: a cancellation that comes together with an answer of the database is
+    lost (`asyncio.wait_for` before Python 3.12), and what goes on for ever then goes on.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 @asynccontextmanager
