@@ -21,6 +21,9 @@ SAID = {
 }
 """Variables of Tegata that do not exclude each other."""
 
+ELSEWHERE = "registry.example.com/tegata@sha256:" + "b" * 64
+"""An image in nobody's ECR."""
+
 SEED = {
     "CDK_DEFAULT_ACCOUNT": "123456789012",
     "CDK_DEFAULT_REGION": "ap-northeast-1",
@@ -55,7 +58,7 @@ SYNTHESES: Mapping[str, Synthesis] = {
         SAID,
         {"service": {"architecture": "arm64", "execute_command": True, "tracing": False}},
     ),
-    "on-the-way-back": Synthesis("idp", "staging", {"MIGRATE": "no"}),
+    "on-the-way-back": Synthesis("idp", "staging", {"MIGRATE": "no", "IMAGE_URI": ELSEWHERE}),
     "service-passwords": Synthesis("idp", "production", given={"database": {"authentication": "secret"}}),
     "plan-b-of-the-seed": Synthesis("plan-b", "production", SEED),
     "tokens-of-a-tenant": Synthesis("plan-c", "production", given={"edge": {"jwt_validation": True}}),

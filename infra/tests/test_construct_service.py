@@ -17,7 +17,7 @@ from tegata_infra.service_environment import size_pool
 from tegata_infra.stack import TegataStack
 from tegata_infra.synthesis import synthesize
 
-from .syntheses import SAID, SEED
+from .syntheses import ELSEWHERE, SAID, SEED
 from .templates import Assembly, Resource
 
 CERTIFICATE = "arn:aws:acm:ap-northeast-1:111111111111:certificate/12345678-90ab-cdef-1234-567890abcdef"
@@ -158,3 +158,17 @@ def test_an_image_of_another_repository_may_be_fetched_there(said: Assembly) -> 
         if "ecr:BatchGetImage" in statement["Action"]
     }
     assert fetched == {'"arn:aws:ecr:eu-west-1:123456789012:repository/team/tegata"'}
+
+
+def test_with_an_image_in_nobodys_ecr_only_the_repository_that_was_made_may_be_read(read_synthesis) -> None:
+    back = read_synthesis("on-the-way-back")
+    tasks = back.all("AWS::ECS::TaskDefinition")
+    images = [container["Image"] for task in tasks for container in task["ContainerDefinitions"]]
+    assert images.count(ELSEWHERE) == len(tasks) >= 2
+    fetched = [
+        back.find(policy.stack, statement["Resource"])
+        for policy in back.all("AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "ecr:BatchGetImage" in statement["Action"]
+    ]
+    assert {found and found.type for found in fetched} == {"AWS::ECR::Repository"}

@@ -55,6 +55,12 @@ class Outgoing:
         context = tls or await self._usual_context(parts)
         naming_host = self._find_naming_host(parts, named_by)
         if naming_host is not None:
+            # Said, not left to the client's own reading of the environment: what is not guarded must go to the proxy.
+            proxy = _find_proxy(parts)
+            if proxy is not None:
+                return httpx2.AsyncClient(
+                    proxy=proxy, verify=context, follow_redirects=False, timeout=self._timeout_seconds, trust_env=False
+                )
             guarded = GuardedTransport(httpx2.AsyncHTTPTransport(verify=context, trust_env=False), naming_host)
             return httpx2.AsyncClient(
                 transport=guarded, follow_redirects=False, timeout=self._timeout_seconds, trust_env=False
@@ -82,6 +88,16 @@ class Outgoing:
             return None
         if self._allow_loopback_http and is_loopback(parts):
             return None
-        if not proxy_bypass(host) and getproxies().keys() & {"https", "all"}:
-            return None  # the environment's proxy makes the connection, and decides where it may lead
         return naming_host
+
+
+def _find_proxy(parts: SplitResult) -> str | None:
+    """Return the environment's proxy, if it makes the connection: then it decides where that may lead.
+
+    Never for loopback, nor for what `NO_PROXY` names with or without its port: that would be this machine's own reach.
+    """
+    proxies = getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or is_loopback(parts) or proxy_bypass(f"{parts.hostname}:{parts.port or 443}"):
+        return None
+    return found if "://" in found else f"http://{found}"

@@ -141,6 +141,8 @@ def test_plain_http_is_for_loopback_alone_and_only_when_asked_for(url):
         ({"status": 429}, Obstacle.THROTTLED),
         ({"status": 503}, Obstacle.UNAVAILABLE),
         ({"body": b"", "status": 500}, Obstacle.UNAVAILABLE),
+        ({"body": COMPRESSED, "status": 503, "headers": {"Content-Encoding": "gzip"}}, Obstacle.UNAVAILABLE),
+        ({"body": b" " * 70_000, "status": 429}, Obstacle.THROTTLED),
         ({"status": 302, "headers": {"Location": "/demo/elsewhere"}}, Obstacle.BAD_ANSWER),
         ({"body": b"<html>"}, Obstacle.BAD_ANSWER),
         ({"body": b'{"access_token":"a","access_token":"b","token_type":"Bearer"}'}, Obstacle.BAD_ANSWER),

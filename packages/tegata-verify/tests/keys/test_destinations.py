@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import httpx2
 import pytest
 
@@ -118,6 +122,53 @@ async def test_however_loopback_is_spelled_a_public_issuer_cannot_send_us_there(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FetchFailed, match="not public"):
         await DocumentFetcher(timeout_seconds=60).fetch(f"https://{host}:1/jwks", named_by="https://8.8.8.8/metadata")
+
+
+@pytest.fixture
+def proxy(monkeypatch) -> Iterator[list[str]]:
+    """A proxy that the environment names; the first line of each request that it was sent. It connects to nobody."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.requestline)
+            self.send_error(502)
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    for name in ("https_proxy", "ALL_PROXY", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield asked
+        server.shutdown()
+
+
+async def test_a_proxy_of_the_environment_decides_where_it_leads(proxy):
+    with pytest.raises(FetchFailed, match="ProxyError"):
+        await DocumentFetcher(timeout_seconds=60).fetch(
+            "https://10.0.0.5:8443/jwks", named_by="https://8.8.8.8/metadata"
+        )
+    assert proxy == ["CONNECT 10.0.0.5:8443 HTTP/1.1"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
+async def test_no_proxy_is_asked_for_loopback_so_that_is_looked_at(proxy, host):
+    with pytest.raises(FetchFailed, match="not public"):
+        await DocumentFetcher(timeout_seconds=60).fetch(f"https://{host}:1/jwks", named_by="https://8.8.8.8/metadata")
+    assert not proxy
+
+
+@pytest.mark.parametrize("without", ["10.0.0.5:8443", "10.0.0.5", "*"])
+async def test_what_is_not_for_the_proxy_is_looked_at(proxy, monkeypatch, without):
+    monkeypatch.setenv("NO_PROXY", without)
+    with pytest.raises(FetchFailed, match="not public"):
+        await DocumentFetcher(timeout_seconds=60).fetch(
+            "https://10.0.0.5:8443/jwks", named_by="https://8.8.8.8/metadata"
+        )
+    assert not proxy
 
 
 async def test_what_is_configured_or_on_the_issuers_host_is_asked_as_it_is():

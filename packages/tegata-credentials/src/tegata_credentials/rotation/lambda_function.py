@@ -8,7 +8,7 @@
   `database-ca.pem` that was packed beside the code, if there is one.
 
 A step that fails ends the invocation with an error: Secrets Manager delivers it again, and each step may be repeated.
-Give the function reserved concurrency 1 and a timeout of a minute or more.
+Give the function a reserved concurrency of as many as it has secrets, and a timeout of a minute or more.
 """
 
 from __future__ import annotations

@@ -110,6 +110,8 @@ class Wire:
                 return Answer(response.status_code, response.headers, await self._read(response))
 
     async def _read(self, response: httpx2.Response) -> bytes:
+        if response.status_code == 429 or response.status_code >= 500:
+            return b""  # a page of somebody in between, in whatever form: the status and Retry-After say it all
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise TokenUnavailable(Obstacle.BAD_ANSWER, "a compressed answer")
         body = bytearray()

@@ -146,6 +146,43 @@ async def test_that_somebody_is_at_a_secret_for_longer_than_from_one_run_to_the_
     assert (logs[2]["name"], logs[2]["version"]) == ("mail", TOKEN)
 
 
+async def test_that_somebody_was_at_a_secret_long_ago_is_no_warning(begun: tuple[Settings, FileVersions]) -> None:
+    """Other workers had the turns in between, and this one does not know what came of them."""
+    settings, store = begun
+    now = [time.time()]
+    rotations = Rotations(settings, now=lambda: now[0])
+    with capture_logs() as logs, store.exclusively("mail"):
+        for passed in (0, 3_000):
+            now[0] += passed
+            await rotations.do()
+    assert [line["event"] for line in logs] == ["secret_rotation_waits"] * 2
+
+
+async def test_a_run_that_is_cancelled_again_and_again_ends_after_its_thread(
+    begun: tuple[Settings, FileVersions],
+) -> None:
+    settings, _ = begun
+    reached, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def clock() -> float:
+        reached.set()
+        assert go_on.wait(60)
+        ended.set()
+        return time.time()
+
+    doing = asyncio.ensure_future(Rotations(settings, now=clock).do())
+    assert await asyncio.to_thread(reached.wait, 60)
+    for _ in range(5):
+        doing.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not doing.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+    assert ended.is_set()
+
+
 async def test_whoever_is_at_a_secret_again_after_it_was_rotated_is_no_warning(
     begun: tuple[Settings, FileVersions],
 ) -> None:

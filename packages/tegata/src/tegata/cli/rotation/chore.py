@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -41,7 +42,8 @@ class Rotations:
         self._certificates = settings.rotation_ca
         self._observer = observer
         self._now = now
-        self._busy: dict[str, tuple[str | None, float]] = {}  # of whom somebody else is at: the version, and since when
+        # Of each that somebody else is at: the version, since when, and when that was last seen.
+        self._busy: dict[str, tuple[str | None, float, float]] = {}
 
     async def do(self) -> Mapping[str, object]:
         """Rotate what is due, one secret after the other, in a thread: drivers and stores of secrets block."""
@@ -52,7 +54,9 @@ class Rotations:
         except asyncio.CancelledError:
             # What is in a thread cannot be cancelled: it ends at its next pause, or with the secret it is at.
             stopping.set()
-            await working
+            while not working.done():  # whoever is impatient cancels again, and must not hear of an end before it
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([working])
             raise
         failed = [result.name for result in results if result.state in _FAILURES]
         if failed:
@@ -77,10 +81,11 @@ class Rotations:
             _tell(result)
             return
         now = self._now()
-        version, since = self._busy.get(result.name, (result.version, now))
-        if version != result.version:  # another rotation than the one that was found before
+        version, since, last = self._busy.get(result.name, (result.version, now, now))
+        # Another rotation than the one that was found before; or other workers have had turns, who may have got on.
+        if version != result.version or now - last > 2 * _INTERVAL_SECONDS:
             since = now
-        self._busy[result.name] = result.version, since
+        self._busy[result.name] = result.version, since, now
         if now - since <= _INTERVAL_SECONDS:
             _tell(result)
             return
