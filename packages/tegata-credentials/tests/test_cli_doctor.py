@@ -48,7 +48,7 @@ def test_nothing_found_is_status_0(run):
 def test_something_found_is_status_1_and_json_names_it(run, lab):
     lab.go_down()
     try:
-        finished = run("doctor", "--json", "--clock-url", "http://127.0.0.1:1/")
+        finished = run("doctor", "--json", "--clock-url", "http://127.0.0.1:1/", start=ANEW)
     finally:
         lab.come_back()
     assert (finished.returncode, finished.stderr) == (1, "")

@@ -29,8 +29,9 @@ HURRIED = CachePolicy(
     budget=0.02,
 )
 NAMES = "abcd"
-ACTS = 120
+ACTS = 600
 """Of each reader. It is not the time that counts: on a busy machine nothing may happen in a second."""
+CHILDREN = 40
 
 
 class Turmoil(Store):
@@ -68,8 +69,15 @@ class Reader:
 
     def in_a_thread(self) -> None:
         for _ in range(ACTS):
-            with contextlib.suppress(SecretError, LoginRefused):
-                self.act(random.choice(NAMES), random.random())
+            self.act_at_random()
+
+    def until_it_is_over(self, over: threading.Event) -> None:
+        while not over.is_set():
+            self.act_at_random()
+
+    def act_at_random(self) -> None:
+        with contextlib.suppress(SecretError, LoginRefused):
+            self.act(random.choice(NAMES), random.random())
 
     def act(self, name: str, chance: float) -> None:
         if chance < 0.6:
@@ -141,8 +149,8 @@ def test_no_version_goes_back_no_fetch_is_made_twice_and_every_change_is_told_in
 
 
 def test_children_forked_at_any_moment_can_read(turmoil, hurried):
-    reader = Reader(hurried)
-    threads = [threading.Thread(target=reader.in_a_thread) for _ in range(3)]
+    reader, over = Reader(hurried), threading.Event()
+    threads = [threading.Thread(target=reader.until_it_is_over, args=[over]) for _ in range(3)]
     for thread in threads:
         thread.start()
 
@@ -155,9 +163,12 @@ def test_children_forked_at_any_moment_can_read(turmoil, hurried):
                 time.sleep(0.004)
         return "nothing"
 
-    said = [in_child(in_the_child)]
-    while any(thread.is_alive() for thread in threads):
-        said.append(in_child(in_the_child))
-    for thread in threads:
-        thread.join()
+    said = []
+    try:
+        while len(said) < CHILDREN or reader.reads < CHILDREN:  # busy machine: until there was reading
+            said.append(in_child(in_the_child))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert set(said) == {"app_a"}

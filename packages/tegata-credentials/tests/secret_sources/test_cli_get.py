@@ -83,6 +83,13 @@ def test_what_cannot_be_had_is_said_on_standard_error_without_a_value(run, endpo
     assert "Traceback" not in finished.stderr
 
 
+def test_a_refusal_is_one_line_and_leaves_nothing_open(run):
+    finished = run("absent", start=ANEW)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    (line,) = finished.stderr.splitlines()
+    assert "secret awssm:absent: not_found" in line
+
+
 @pytest.mark.parametrize("command", [("get", "s"), ("watch", "s")], ids=["get", "watch"])
 def test_a_disk_that_is_full_is_an_error_and_not_half_a_secret(endpoint, command):
     endpoint.put("s", VALUE)

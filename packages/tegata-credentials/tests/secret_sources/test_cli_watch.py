@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ import pytest
 from tegata.testing.warm_starts import WarmPopen
 
 VALUE = "value-that-is-watched-4e55"
+INSTALLED = [Path(sys.prefix, "bin", "tegata-credentials")]
+# With a Python of its own, which takes every warning for an error: what is left open is a complaint.
+ANEW = [sys.executable, "-W", "error", "-m", "tegata_credentials.cli"]
 
 
 class Watched:
     """A running `watch` and what it has said so far."""
 
-    def __init__(self, directory: Path, environ: dict[str, str], *arguments: str) -> None:
+    def __init__(self, directory: Path, environ: dict[str, str], command: Sequence[str | Path]) -> None:
         self.files = directory / "out", directory / "err"
         with self.files[0].open("w") as out, self.files[1].open("w") as err:
-            command = [Path(sys.prefix, "bin", "tegata-credentials"), "watch", *arguments]
             self.process = WarmPopen[bytes](command, env=environ, stdout=out, stderr=err)
 
     @property
@@ -44,17 +46,18 @@ class Watched:
 def watch(endpoint: Any, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
     started: list[Watched] = []
 
-    def start(*arguments: str) -> Watched:
+    def watching(*arguments: str, start: Sequence[str | Path] = INSTALLED) -> Watched:
         environ = {
             **os.environ,
             "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "x",
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint.url,
         }
-        started.append(Watched(tmp_path, environ, "--region", "eu-west-1", "--every", "0.1", *arguments))
+        command = [*start, "watch", "--region", "eu-west-1", "--every", "0.1", *arguments]
+        started.append(Watched(tmp_path, environ, command))
         return started[-1]
 
-    yield start
+    yield watching
     for each in started:
         if each.process.poll() is None:
             each.process.kill()
@@ -64,7 +67,7 @@ def watch(endpoint: Any, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
 
 def test_each_new_version_is_a_line_and_a_signal_ends_it_cleanly(watch, endpoint, until):
     endpoint.put("s", VALUE, version="v-1")
-    watched = watch("s")
+    watched = watch("s", start=ANEW)
     until(lambda: len(watched.lines) == 1)
     endpoint.put("s", VALUE + "!", version="v-2")
     until(lambda: len(watched.lines) == 2)
@@ -79,7 +82,7 @@ def test_each_new_version_is_a_line_and_a_signal_ends_it_cleanly(watch, endpoint
 
 
 def test_a_failure_is_said_once_and_watching_goes_on(watch, endpoint, until):
-    watched = watch("s")
+    watched = watch("s", start=ANEW)
     until(lambda: len(endpoint.calls) > 2)
     endpoint.put("s", VALUE)
     until(lambda: len(watched.lines) == 1)
