@@ -172,6 +172,16 @@ async def test_draining_is_said_to_load_balancers() -> None:
         assert (await server.request("GET", "/acme/jwks")).status == 200  # who comes all the same is served
 
 
+async def test_a_drain_takes_the_time_that_is_set() -> None:
+    paused: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    await Tegata(settings(drain_seconds=7.5), Store().open, pause=pause).drain()
+    assert paused == [7.5]
+
+
 async def _never() -> Any:
     raise AssertionError("nothing is to be received")
 

@@ -79,6 +79,7 @@ class Tegata:
         clock: Callable[[], float] = time.time,
         workers: Workers | None = None,
         tracer: Tracer | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if settings.base_url is None or settings.master_key is None:
             raise ValueError("base_url and master_key are needed to serve")
@@ -90,6 +91,7 @@ class Tegata:
         self._clock = clock
         self._workers = workers or OneWorker()
         self._tracer = tracer
+        self._pause = pause
         self._router: AsgiApp | None = None
         self.endpoints: Mapping[str, Route] = {}  # what answers below every tenant, once it has been started
         self._health: HealthEndpoints | None = None
@@ -138,7 +140,7 @@ class Tegata:
         """Tell load balancers to go elsewhere, and give them time to hear it."""
         if self._health is not None:
             self._health.draining = True
-        await asyncio.sleep(self._settings.drain_seconds)
+        await self._pause(self._settings.drain_seconds)
 
     async def _counted(self, router: Router, backend: Backend, stack: AsyncExitStack) -> CountedRequests:
         counted = CountedRequests(router, router.name_of)

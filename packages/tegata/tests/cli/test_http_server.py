@@ -72,3 +72,26 @@ async def test_a_second_request_that_never_ends_is_given_up_as_well(port: int, m
     writer.write(b"GET / HTTP/1.1\r\nHost:")
     assert await ended(reader) == b""
     writer.close()
+
+
+async def test_a_server_that_is_told_to_stop_serves_until_it_has_drained_and_then_ends_by_itself() -> None:
+    ready, begun, drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def drain() -> None:
+        begun.set()
+        await drained.wait()
+
+    with bind("127.0.0.1", 0) as listener:
+        server = HttpServer(hello, shutdown_seconds=1, started=ready.set, drain=drain)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await ready.wait()
+            server.stop()
+            await begun.wait()
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await ended(reader)).endswith(b"hello")
+            writer.close()
+            assert not server.should_exit
+            drained.set()
+            await serving

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -20,12 +21,14 @@ from urllib.parse import quote
 import httpx2
 import psycopg
 import pytest
+from procrastinate.exceptions import ConnectorException
 
 from tegata.crypto.envelope import new_master_key
 from tegata.identifiers import TenantId
 from tegata.postgres.bootstrap import bootstrap
 from tegata.postgres.changes import ChangeListener
 from tegata.postgres.engine import Database
+from tegata.postgres.jobs import Chore, open_jobs
 from tegata.postgres.migrate import migrate, pending
 from tegata.postgres.passwords import Identity, IssuedPasswords
 from tegata.postgres.storage import PostgresOperatorStorage, PostgresStorage
@@ -61,6 +64,11 @@ class Judged:
 
     def target(self, user: str, passwords: IssuedPasswords) -> ConnectionTarget:
         return ConnectionTarget.from_url(self.url_of(user)).asking(passwords)
+
+    def end_sessions(self, user: str) -> None:
+        with psycopg.connect(self.socket.psycopg_conninfo(), autocommit=True) as admin:
+            ended = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = %s"
+            assert set(admin.execute(ended, (user,)).fetchall()) == {(True,)}
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +207,36 @@ async def test_the_listener_logs_in_again_after_its_token_has_ended(judged: Judg
     judged.lab.clock.offset_seconds += 700
     heard.clear()
     news.clear()
-    with psycopg.connect(judged.socket.psycopg_conninfo(), autocommit=True) as admin:
-        admin.execute("select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = 'tegata_app'")
+    judged.end_sessions("tegata_app")
     async with asyncio.timeout(PATIENCE_SECONDS):
         await news.wait()
     assert heard == ["all"]
     await listener.close()
     assert judged.lab.refusals() == []
+
+
+async def test_the_job_queue_logs_in_again_after_its_token_has_ended(
+    judged: Judged, passwords: IssuedPasswords
+) -> None:
+    judged.lab.issuer.lifetime_seconds = 600
+    done: list[str] = []
+
+    async def do() -> Mapping[str, object]:
+        done.append("chore")
+        return {}
+
+    chore = Chore("chore", "0 0 29 2 *", do)
+    async with open_jobs(judged.target("tegata_maint", passwords), [chore], finish_seconds=PATIENCE_SECONDS) as jobs:
+        judged.lab.clock.offset_seconds += 700
+        judged.end_sessions("tegata_maint")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not done:
+                with suppress(ConnectorException):  # the session that was ended is noticed when it is used
+                    assert await jobs.do_all_once()
+    assert done == ["chore"]
+    assert judged.lab.refusals() == []
+    tokens = {login.token for login in judged.lab.logins("tegata_maint")}
+    assert len(tokens) > 1
 
 
 async def test_migrations_and_operators_log_in_with_tokens(judged: Judged, passwords: IssuedPasswords) -> None:

@@ -7,7 +7,7 @@ locks, so that no token request waits longer behind them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ _ATTEMPTS = 5
 # Counting further tells nobody anything.
 _MOST_COUNTED = 10_000
 _log = structlog.get_logger("tegata.partitions")
+Pause = Callable[[float], Awaitable[None]]
 
 
 class LogBusy(Unavailable):
@@ -50,20 +51,24 @@ class Partitions:
     without_month: int
 
 
-async def add_partitions(database: Database, *, now: float, months: int = MONTHS_AHEAD) -> list[str]:
+async def add_partitions(
+    database: Database, *, now: float, months: int = MONTHS_AHEAD, pause: Pause = asyncio.sleep
+) -> list[str]:
     """Make the partitions that are missing from this month on, and for events that found none; return their names."""
     made: list[str] = []
-    while (name := await _patiently(database, _ADD, now, months)) is not None:
+    while (name := await _patiently(database, pause, _ADD, now, months)) is not None:
         made.append(str(name))
     return made
 
 
-async def drop_partitions(database: Database, *, before: float, batch: int) -> AsyncIterator[int]:
+async def drop_partitions(
+    database: Database, *, before: float, batch: int, pause: Pause = asyncio.sleep
+) -> AsyncIterator[int]:
     """Drop months that ended before a time, and delete such rows that share a partition; give rows step by step."""
-    while (rows := await _patiently(database, _DROP, before)) is not None:
+    while (rows := await _patiently(database, pause, _DROP, before)) is not None:
         yield int(rows)
     while True:
-        rows = await _patiently(database, _PURGE, before, batch)
+        rows = await _patiently(database, pause, _PURGE, before, batch)
         yield int(rows)
         if rows < batch:
             return
@@ -82,7 +87,7 @@ async def partitions(database: Database, *, now: float) -> Partitions:
     return state
 
 
-async def _patiently(database: Database, statement: str, *arguments: object) -> Any:
+async def _patiently(database: Database, pause: Pause, statement: str, *arguments: object) -> Any:
     """Run a function that gives up when it does not get its locks at once, a few times. Raises `LogBusy`."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -93,7 +98,7 @@ async def _patiently(database: Database, statement: str, *arguments: object) -> 
         except Unavailable as busy:
             if not isinstance(busy.__cause__, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
                 raise
-        await asyncio.sleep(0.1 * attempt)
+        await pause(0.1 * attempt)
     raise LogBusy("the audit log is busy")
 
 
