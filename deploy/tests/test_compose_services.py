@@ -9,6 +9,8 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tegata_credentials.testing.outputs import remember
 
 from .installation import SERVERS, Installation
 from .person import Person
+from .waiting import PATIENCE_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-in-containers.md"
 TENANTS = re.search(r"```yaml\n(# tenants\.yaml\n.*?)```", PAGE.read_text(), re.DOTALL)
@@ -108,10 +111,12 @@ def test_the_page_ends_with_an_address_that_answers(up: Installation, password: 
 
 def test_a_server_that_is_replaced_is_not_missed(up: Installation, password: str) -> None:
     leaving = up.running["tegata-1"]
-    statuses = []
+    statuses: list[int] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
     with person(up) as alice:
         leaving.signal(signal.SIGTERM)
         while leaving.status is None or len(statuses) < 20:
+            assert time.monotonic() < deadline, (Counter(statuses), leaving.log)
             statuses.append(alice.browser.get("/shop/jwks").status_code)
         alice.sign_in("alice", password)
     assert set(statuses) == {200}

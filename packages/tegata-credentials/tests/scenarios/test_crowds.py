@@ -30,6 +30,7 @@ pytestmark = pytest.mark.anyio
 
 CROWD = 50
 UNHURRIED = RefreshPolicy(fetch_timeout=60)
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -80,13 +81,18 @@ def test_fifty_cold_threads_make_one_identity_call(lab: Laboratory, database: An
     count("50 cold connections, threads", logins=len(lab.logins()), errors=0, identity_calls=len(lab.calls))
 
 
+async def until_the_identity_is_asked(lab: Laboratory) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not lab.calls:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_cancelled_first_caller_does_not_take_the_others_along(
     lab: Laboratory, database: Any, tokens: TokenSource, count: Any
 ) -> None:
     lab.identity.behaviour.held = True
     first = asyncio.create_task(log_in(database, tokens))
-    while not lab.calls:
-        await asyncio.sleep(0.01)
+    await until_the_identity_is_asked(lab)
     others = [asyncio.create_task(log_in(database, tokens)) for _ in range(20)]
     await asyncio.sleep(0.05)
     first.cancel()
@@ -155,8 +161,7 @@ async def test_everybody_cancelled_means_nobody_is_stuck_afterwards(
 ) -> None:
     lab.identity.behaviour.held = True
     tasks = [asyncio.create_task(log_in(database, tokens)) for _ in range(5)]
-    while not lab.calls:
-        await asyncio.sleep(0.01)
+    await until_the_identity_is_asked(lab)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -24,6 +24,7 @@ from .served import Serving, serving_on
 pytestmark = pytest.mark.anyio
 
 WAIT_SECONDS, STATEMENT_SECONDS, QUEUE = 15.0, 120.0, 5
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +74,12 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
         async with across_tenants(admin) as connection:
             await connection.execute("lock table tegata.refresh_token in access exclusive mode")
             holding = [asyncio.create_task(ask()) for _ in range(2)]
-            while await admin_sees_waiting(connection) < 2:  # both connections are taken
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while await admin_sees_waiting(connection) < 2:  # both connections are taken
+                    await asyncio.sleep(0.02)
             queued = [asyncio.create_task(ask()) for _ in range(QUEUE)]
             # The writer of the audit log may be one of them.
-            while f'tegata_database_pool_waiting{{pool="writer",worker="0"}} {QUEUE}.0' not in await metrics(http):
-                await asyncio.sleep(0.02)
+            await until_it_says(f'tegata_database_pool_waiting{{pool="writer",worker="0"}} {QUEUE}.0', http)
             answers = await asyncio.gather(*(ask() for _ in range(40 - QUEUE)))
             page = await http.get(f"/{here.who.name}/sign-in?interaction={'x' * 43}", headers={"accept": "text/html"})
             answers += await asyncio.gather(*queued)
@@ -101,8 +102,11 @@ async def test_who_cannot_be_served_is_told_within_the_wait_and_beyond_the_queue
     assert int(page.headers["retry-after"]) > 0
 
 
-async def metrics(http: httpx2.AsyncClient) -> str:
-    return (await http.get("/metrics")).text
+async def until_it_says(line: str, http: httpx2.AsyncClient) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while line not in (metrics := (await http.get("/metrics")).text):
+        assert time.monotonic() < deadline, metrics
+        await asyncio.sleep(0.02)
 
 
 async def admin_sees_waiting(connection: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from .verifiers import Jury, is_valid
 
 _CALLS_PER_CONNECTION = 15
 _PAUSE_SECONDS = 0.4
+_PATIENCE_SECONDS = 60
 _TIMEOUT_SECONDS = 90
 
 
@@ -72,6 +74,14 @@ def plain_client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(trust_env=False, verify=False, timeout=_TIMEOUT_SECONDS)
 
 
+@dataclass(slots=True)
+class Progress:
+    """How often one client has begun to act, and how often it has ended that, well or not."""
+
+    begun: int = 0
+    ended: int = 0
+
+
 class Load:
     """Everybody at once, for as long as the block runs; `failures` says what went wrong, without any token."""
 
@@ -83,6 +93,7 @@ class Load:
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: list[Http] = []
+        self._progress: list[Progress] = []
 
     @property
     def requests(self) -> int:
@@ -96,7 +107,11 @@ class Load:
             *people,
             self._reader(),
         ]
-        self._tasks = [asyncio.create_task(self._again_and_again(act)) for act in acts]
+        self._progress = [Progress() for _ in acts]
+        self._tasks = [
+            asyncio.create_task(self._again_and_again(act, progress))
+            for act, progress in zip(acts, self._progress, strict=True)
+        ]
         return self
 
     async def __aexit__(
@@ -107,12 +122,22 @@ class Load:
         for client in self._clients:
             await client.close()
 
-    async def _again_and_again(self, act: Callable[[], Awaitable[None]]) -> None:
+    def wait_until_each_goes_on(self) -> None:
+        """Return when each client has begun to act since the call and has ended that. For other threads."""
+        goals = [progress.begun + 1 for progress in self._progress]
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while any(progress.ended < goal for progress, goal in zip(self._progress, goals, strict=True)):
+            assert time.monotonic() < deadline, (goals, self._progress, self.failures)
+            time.sleep(0.01)
+
+    async def _again_and_again(self, act: Callable[[], Awaitable[None]], progress: Progress) -> None:
         while not self._stopped.is_set():
+            progress.begun += 1
             try:
                 await act()
             except (Failed, httpx2.HTTPError) as error:
                 self.failures.append(repr(error))
+            progress.ended += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), _PAUSE_SECONDS)
 

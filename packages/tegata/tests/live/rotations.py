@@ -116,11 +116,11 @@ class DatabaseRotations:
         self.repeated += len(self.manager.delivered) - 4
         self.manager.delivered.clear()
 
-    def rotate_many(self, times: int, pause: Callable[[float], object], seconds: float) -> None:
-        """Rotate so often, with a pause after each time."""
+    def rotate_many(self, times: int, wait: Callable[[], object]) -> None:
+        """Rotate so often, and wait after each time."""
         for _ in range(times):
             self.rotate()
-            pause(seconds)
+            wait()
 
     def current(self) -> str:
         """Return the version that is current."""

@@ -44,6 +44,7 @@ async def test_no_request_fails_while_the_store_of_secrets_is_away(
             failed = server.told("secret.read_failed")
             await doorway.open()
             await asyncio.to_thread(database.rotate)
+            await asyncio.to_thread(load.wait_until_each_goes_on)
     database.close()
     assert load.failures == []
     assert jury.refused == []
@@ -84,12 +85,14 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_rotation_serves_at_onc
                 async with Load(installation, jury) as load:
                     await asyncio.to_thread(database.rotate)
                     await asyncio.to_thread(database.rotate_until, step)
+                    await asyncio.to_thread(load.wait_until_each_goes_on)
                 await asyncio.to_thread(served.kill)
                 await asyncio.to_thread(served.start)
                 async with Load(installation, jury) as after:
                     await jury.look_again()
                     await asyncio.to_thread(database.go_on)
                     await asyncio.to_thread(database.rotate)
+                    await asyncio.to_thread(after.wait_until_each_goes_on)
                 assert load.failures == after.failures == []
                 requests += load.requests + after.requests
     database.close()

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.anyio
 DATABASE_ROTATIONS = 20
 KEY_ROUNDS = 10  # of two keys each, one for each algorithm
 SEED = 20_261_121
-PAUSE_SECONDS = 0.5
 
 
 @pytest.mark.usefixtures("operator_environment")
@@ -34,7 +33,7 @@ async def test_no_request_fails_and_no_token_is_refused(installation: Installati
         jury = Jury(f"{installation.address}/live", http)
         keys = KeyRotations(installation, jury.kids)
         async with Load(installation, jury) as load:
-            again = await rotating(jury, keys, database)
+            again = await rotating(jury, keys, database, load)
         database.close()
         logins = {str(login) for (login,) in installation.ask(LOGINS)}
     assert load.failures == []
@@ -76,8 +75,11 @@ ROTATED = """
 """
 
 
-async def rotating(jury: Jury, keys: KeyRotations, database: DatabaseRotations) -> int:
-    """Rotate both, each in a thread; whenever keys have turned, check what is still valid. Return how much that was."""
+async def rotating(jury: Jury, keys: KeyRotations, database: DatabaseRotations, load: Load) -> int:
+    """Rotate both, each in a thread; whenever keys have turned, check what is still valid. Return how much that was.
+
+    Everybody asks for something between two rotations of the login.
+    """
     loop, turned, again = asyncio.get_running_loop(), asyncio.Event(), 0
 
     def turn() -> None:
@@ -85,7 +87,7 @@ async def rotating(jury: Jury, keys: KeyRotations, database: DatabaseRotations) 
 
     both = asyncio.gather(
         asyncio.to_thread(keys.rotate_many, KEY_ROUNDS, time.sleep, turn),
-        asyncio.to_thread(database.rotate_many, DATABASE_ROTATIONS, time.sleep, PAUSE_SECONDS),
+        asyncio.to_thread(database.rotate_many, DATABASE_ROTATIONS, load.wait_until_each_goes_on),
     )
     both.add_done_callback(lambda _: turned.set())
     while not both.done():

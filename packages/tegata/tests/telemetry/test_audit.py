@@ -18,6 +18,7 @@ from tegata.telemetry.audit import AuditQueue, Origin, event
 pytestmark = pytest.mark.anyio
 TENANT = TenantId(UUID(int=1))
 Written = list[str]
+PATIENCE_SECONDS = 60
 
 
 class FakeLog:
@@ -33,6 +34,10 @@ class FakeLog:
     @property
     def written(self) -> Written:
         return [type_ for batch in self.batches for type_ in batch]
+
+    async def until_asked(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.asked.wait()
 
     async def write_events(self, events: Sequence[tuple[TenantId, AuditEvent]]) -> None:
         self.asked.set()
@@ -150,7 +155,7 @@ async def test_stopping_waits_for_the_batch_that_is_being_written() -> None:
     queue = AuditQueue(log, interval_seconds=0.001)
     fill(queue, "a")
     queue.start()
-    await log.asked.wait()
+    await log.until_asked()
     stopping = asyncio.create_task(queue.stop())
     fill(queue, "b")
     await asyncio.sleep(0.01)
@@ -166,7 +171,7 @@ async def test_a_cancelled_flush_loses_nothing() -> None:
     queue = queue_on(log)
     fill(queue, "a")
     flushing = asyncio.create_task(queue.flush())
-    await log.asked.wait()
+    await log.until_asked()
     flushing.cancel()
     await asyncio.gather(flushing, return_exceptions=True)
     log.gate.set()
@@ -180,10 +185,10 @@ async def test_it_goes_on_in_the_background_after_a_fault() -> None:
     queue = AuditQueue(log, interval_seconds=0.001)
     queue.start()
     fill(queue, "a")
-    await log.asked.wait()
+    await log.until_asked()
     await asyncio.sleep(0)
     log.error = None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not log.written:
             await asyncio.sleep(0.001)
     assert log.written == ["a"]

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.anyio
 
 Attacked = Callable[..., None]
 ONE = replace(PATIENT, size=1)
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -169,10 +170,11 @@ async def test_hot_acts_cancelled_anywhere_never_answer_the_wrong_tenant(
 async def limit_statements(storage: PostgresStorage, most: str) -> None:
     """Let the server end statements of the one connection after this time."""
     connection = await storage.database.pool.take()
-    while True:
-        with suppress(asyncpg.QueryCanceledError):  # this one lasted longer than the limit that was in force
-            await connection.execute(f"set statement_timeout = '{most}'")
-            break
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(asyncpg.QueryCanceledError):  # this one lasted longer than the limit that was in force
+                await connection.execute(f"set statement_timeout = '{most}'")
+                break
     storage.database.pool.give_back(connection)
 
 
