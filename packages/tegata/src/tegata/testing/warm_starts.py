@@ -160,22 +160,26 @@ def wait_for_starts(descriptor: int) -> Callable[[], None]:
         if between == 0:
             command = os.fork()
             if command == 0:
-                return _become(json.loads(asked), descriptors)
-            os.write(tell, str(command).encode())
+                return _become(json.loads(asked), descriptors, tell)
             os._exit(0)
+        os.close(tell)
         os.waitpid(between, 0)
         control.send(os.read(told, 64))
-        for opened in (told, tell, *descriptors):
+        for opened in (told, *descriptors):
             os.close(opened)
 
 
-def _become(wanted: Mapping[str, Any], descriptors: Sequence[int]) -> Callable[[], None]:
-    if wanted["session"]:
-        os.setsid()
-    for number, given in enumerate(descriptors):
-        os.dup2(given, number)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    os.chdir(wanted["directory"])
+def _become(wanted: Mapping[str, Any], descriptors: Sequence[int], tell: int) -> Callable[[], None]:
+    try:
+        if wanted["session"]:
+            os.setsid()
+        for number, given in enumerate(descriptors):
+            os.dup2(given, number)
+        os.chdir(wanted["directory"])
+    finally:
+        # Whoever asked goes on from here, as after the exec of any other start: it finds what it has asked for.
+        os.write(tell, str(os.getpid()).encode())
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(wanted["variables"])
     time.tzset()
